@@ -21,7 +21,7 @@ describe("autopilot", function()
     mistakes.assert_raised_at(line, message, "autopilot.client: unknown option 'tokn'")
   end)
 
-  it("offers the retry helpers, the HTTP layers, the emulator and the date parser", function()
+  it("has the retry helpers, the HTTP layers, the emulator and the date parser", function()
     for _, name in ipairs {
       "policy",
       "never",
@@ -40,15 +40,15 @@ describe("autopilot", function()
     assert.is_function(autopilot.emulator.new {}:transport())
   end)
 
-  it("tells its version, the same as everywhere", function()
+  it("has one version, the same everywhere", function()
     assert.equal(require "autopilot.version", autopilot._VERSION)
   end)
 
-  it("has nothing under a name that it does not know", function()
+  it("has nil for an unknown name", function()
     assert.is_nil(autopilot.clent)
   end)
 
-  it("loads a part when it is first used, and the same one afterwards", function()
+  it("loads a part when it is first used, and then returns the same one", function()
     assert.equal(autopilot.retry, autopilot.retry)
     assert.equal(autopilot.retry, require "autopilot.retry")
     assert.equal(autopilot.client, require "autopilot.client")

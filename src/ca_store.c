@@ -48,7 +48,7 @@ static void add_entry(void *context, const char *name) {
     }
 }
 
-static void choose_of_libcurl(struct ca_store *store) {
+static void choose_libcurl_default(struct ca_store *store) {
     const curl_version_info_data *libcurl = curl_version_info(CURLVERSION_NOW);
     struct hashed_files files = {.folder = libcurl->capath};
     store->path = libcurl->capath;
@@ -78,7 +78,7 @@ static bool choose(struct ca_store *store) {
     store->file = file;
     store->path = path;
     if (file == NULL && path == NULL) {
-        choose_of_libcurl(store);
+        choose_libcurl_default(store);
     }
     return true;
 }
@@ -94,7 +94,7 @@ const struct ca_store *ca_store_default(void) {
 }
 
 /* libcurl from 8.21 on takes NULL for "the default". It is then given a source that holds nothing:
- * a folder that cannot exist, or a certificate that vouches for no other. That one was valid for a
+ * a folder that cannot exist, or a certificate that can sign no other. That one was valid for a
  * moment of 1970, is no authority, and its key is the point with x = 0, whose secret is unknown. */
 static const char empty_folder[] = "/dev/null/none";
 static char empty_bundle[] = "-----BEGIN CERTIFICATE-----\n"

@@ -20,8 +20,8 @@ struct ca_store {
  *    not for each connection. */
 const struct ca_store *ca_store_default(void);
 
-/* Has the handle, and its proxies, trust what the store names and nothing else. Not CURLE_OK when
- * libcurl refuses to: CURLE_NOT_BUILT_IN where its TLS library cannot read the source. A folder
+/* Makes the handle, and its proxies, trust the sources of the store only. Not CURLE_OK when
+ * libcurl refuses to: CURLE_NOT_BUILT_IN if its TLS library cannot read the source. A folder
  * beside a bundle is then ignored. */
 CURLcode ca_store_configure(const struct ca_store *store, CURL *easy);
 

@@ -21,8 +21,8 @@ void connection_limits_apply(struct connection_limits *limits,
 /* From now on no two transfers of the multi share a connection. */
 void connection_limits_end_sharing(struct connection_limits *limits);
 
-/* Learns from the HTTP version of a transfer that has ended (CURLINFO_HTTP_VERSION), and from the
- * number of the others in flight. */
+/* Adapts the limits to the HTTP version of a transfer that has ended (CURLINFO_HTTP_VERSION), and
+ * to the number of the others in flight. */
 void connection_limits_note(struct connection_limits *limits, long http_version, int in_flight);
 
 #endif

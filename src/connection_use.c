@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- What is known of connections ------------------------------------------------------------ */
+/* ---- The list of connections ----------------------------------------------------------------- */
 
 void connections_init(struct connections *connections) {
     const unsigned first_that_checks = 0x080500;
@@ -140,18 +140,18 @@ bool connection_use_is_sole(struct transfer *transfer) {
     struct transfer *other = first_sharing(transfer);
     bool is_sole = other == NULL;
     for (; other != NULL; other = find_sharing(transfer, other->next)) {
-        transfer_lose_answer(other);
+        transfer_discard_answer(other);
     }
     if (!is_sole) {
-        transfer_lose_answer(transfer);
+        transfer_discard_answer(transfer);
     }
     return is_sole;
 }
 
 /* ---- libcurl's callbacks --------------------------------------------------------------------- */
 
-/* libcurl calls this for each new socket. It marks the handle, has exec close the socket, and turns
- * libcurl's trace on if that is to tell of the new connection. */
+/* libcurl calls this for each new socket. It marks the handle, makes exec close the socket, and
+ * turns libcurl's trace on if facts of the new connection are needed. */
 static int on_new_socket(void *context, curl_socket_t socket, curlsocktype purpose) {
     struct transfer_handle *handle = context;
     (void)purpose;

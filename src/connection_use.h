@@ -14,7 +14,7 @@
 
 #include "transfer.h"
 
-/* What a set knows of its connections. */
+/* The connections of a set, and their HTTP versions. */
 struct connections {
     bool must_know_http2;         /* this libcurl does not check the version itself */
     bool has_begun_one;           /* a connection was opened since this was set to false */

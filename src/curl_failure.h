@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <curl/curl.h>
 
-/* Codes that libcurl has had for less long: a newer one than that of the headers may be loaded. */
+/* Codes of later versions: libcurl may be newer than the headers. */
 #if LIBCURL_VERSION_NUM < 0x075400
 #define CURLE_UNRECOVERABLE_POLL ((CURLcode)99)
 #endif

@@ -1,15 +1,15 @@
 /* core.may_echo(secrets, text) -> whether the text needs a closer look
  *
- * A quick look, so that the many texts without a secret are handed on as they are: in Lua it costs
- * a call a quarter of its instructions. False is certain: the text is short, is visible ASCII
- * without encodings, and repeats no part of a secret, with or without blanks in it. What to take
- * out of the others is decided in base/redact.lua. Secrets that are no strings are ignored. */
+ * A quick check, because most texts have no secret: in Lua it takes a quarter of a call's
+ * instructions. False is certain: the text is short, is visible ASCII
+ * without encodings, and repeats no part of a secret, with or without blanks in it. All other
+ * texts are redacted by base/redact.lua. Secrets that are not strings are ignored. */
 #include "lua_support.h"
 
 #include <string.h>
 
-/* TELLING characters of a secret in a row give it away, as in redact.lua. Wherever they stand, one
- * of the blocks of BLOCK bytes at every STEP bytes is among them. */
+/* TELLING characters of a secret in a row count as a part of it, as in redact.lua. Every such part
+ * contains one of the blocks of BLOCK bytes at every STEP bytes. */
 enum { LONGEST = 1000, TELLING = 16, BLOCK = 5, STEP = TELLING - BLOCK + 1 };
 
 struct text {

@@ -1,4 +1,4 @@
-/* What the bindings share: helpers, the objects that they hand to each other, and the differences
+/* What the bindings share: helpers, the objects that they pass to each other, and the differences
  * between Lua 5.1, 5.2 to 5.5 and LuaJIT. Only src/lua_*.c and src/core.c include it. */
 #ifndef AUTOPILOT_LUA_SUPPORT_H
 #define AUTOPILOT_LUA_SUPPORT_H

@@ -1,5 +1,5 @@
-/* The operating system as Lua needs it, and what libcurl is underneath. For each function,
- * lua/autopilot/types/core.lua says what it does. */
+/* Functions of the operating system, and the version of libcurl. They are described in
+ * lua/autopilot/types/core.lua. */
 #include "ca_store.h"
 #include "lua_support.h"
 #include "platform.h"

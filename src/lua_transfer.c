@@ -1,5 +1,5 @@
 /* A transfer as Lua sees it (lua/autopilot/types/core.lua): whether it has finished, and the tables
- * that say what came of it. The collector gives up a transfer that is still in flight. */
+ * of its result. The collector cancels a transfer that is still in flight. */
 #include "curl_failure.h"
 #include "lua_support.h"
 #include "transfer_set.h"

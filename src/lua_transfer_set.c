@@ -7,7 +7,7 @@
 
 static const char type_name[] = "autopilot.transfer_set";
 
-/* The set of the object, which has NULL after close. */
+/* The set of the object at index 1; raises if it is closed, or made before a fork. */
 static struct transfer_set *check(lua_State *L) {
     struct transfer_set **object = luaL_checkudata(L, 1, type_name);
     if (*object == NULL) {

@@ -6,7 +6,7 @@
 static const char type_name[] = "autopilot.transfer_thread";
 static const double unused_seconds = 30;
 
-/* The thread of the object, which has NULL after close. */
+/* The thread of the object at index 1; raises if it is closed, or made before a fork. */
 static struct transfer_thread *check(lua_State *L) {
     struct transfer_thread **object = luaL_checkudata(L, 1, type_name);
     if (*object == NULL) {

@@ -35,7 +35,7 @@ long platform_process_id(void);
 /* True when the socket can be read, or has been closed at the other end. Never blocks. */
 bool platform_has_input(intptr_t socket);
 
-/* Whether this process ignores SIGPIPE; has it ignore SIGPIPE. */
+/* Whether this process ignores SIGPIPE; makes it ignore SIGPIPE. */
 bool platform_ignores_broken_pipes(void);
 void platform_ignore_broken_pipes(void);
 
@@ -48,14 +48,14 @@ bool platform_is_connected(intptr_t socket);
 enum { PLATFORM_AT_END = -1, PLATFORM_UNREADABLE = -2 };
 long platform_read_waiting(FILE *stream, void *memory, size_t room);
 
-/* Has exec close the socket, so that no program that this process starts inherits it. */
+/* Makes exec close the socket, so that no program that this process starts inherits it. */
 void platform_close_on_exec(intptr_t socket);
 
 /* Opens those of the descriptors 0 to 2 that are closed, so that no socket gets their numbers, into
  * which the program would then print. Reading from or writing to them fails as before. */
 void platform_occupy_standard_descriptors(void);
 
-/* Calls the function and has exec close the files that it opened, up to 16 of them. */
+/* Calls the function and makes exec close the files that it opened, up to 16 of them. */
 void *platform_make_uninherited(void *(*make)(void));
 
 /* Keeps this module in memory until the process ends: libcurl's resolver threads may outlive the
@@ -106,7 +106,7 @@ bool platform_note_interrupt(void);
  * second ends the process. False, and nothing is changed, if no handler for Ctrl-C is set. */
 bool platform_pass_on_termination(void);
 
-/* What came since then. */
+/* Signals that came since then. */
 enum platform_interruption { PLATFORM_NONE, PLATFORM_INTERRUPTED, PLATFORM_TERMINATED };
 enum platform_interruption platform_interruption(void);
 

@@ -1,5 +1,5 @@
-/* What every attempt at a request has in common, checked once: method, URL, headers, body, and what
- * libcurl is told about the network. It is not changed once it is used; references are counted.
+/* What all attempts at a request have in common, checked once: method, URL, headers, body and
+ * options of the network. It is not changed once it is used; references are counted.
  *
  * Functions that may fail return a problem: a constant text, which quotes nothing; NULL if all is
  * well. */
@@ -35,7 +35,7 @@ struct prepared_request *prepared_request_create(const char *method, const char 
 
 struct prepared_request *prepared_request_retain(struct prepared_request *request);
 
-/* Gives up one reference; after the last one the request is wiped and freed. NULL is allowed. */
+/* Releases one reference; after the last one the request is wiped and freed. NULL is allowed. */
 void prepared_request_release(struct prepared_request *request);
 
 /* Adds a header that every transfer sends. With an empty value libcurl does not send that header.

@@ -1,4 +1,4 @@
-/* The head of an HTTP response: status and header fields, from the lines that libcurl hands over
+/* The head of an HTTP response: status and header fields, from the lines that libcurl passes
  * one at a time. It starts again after each 1xx head, and ignores trailers, which come after the
  * blank line of the final head. It does not know what headers mean. */
 #ifndef AUTOPILOT_RESPONSE_HEAD_H

@@ -10,7 +10,7 @@
 /* More than the headers of any service. A longer head is cut, its status kept. */
 static const size_t longest_head = 256 * 1024;
 
-void transfer_lose_answer(struct transfer *transfer) {
+void transfer_discard_answer(struct transfer *transfer) {
     transfer->is_shared = true;
     response_head_free(&transfer->head);
     response_head_init(&transfer->head, longest_head);

@@ -100,8 +100,8 @@ CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *han
  * has no pointer into the transfer. A transfer without a handle records `code` as the reason. */
 struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code);
 
-/* Discards the answer, and all that still arrives of it: it may belong to another request. */
-void transfer_lose_answer(struct transfer *transfer);
+/* Marks the transfer as shared: its answer may be another request's, and is discarded. */
+void transfer_discard_answer(struct transfer *transfer);
 
 /* The status of the final answer, or 0 when none came. Valid even where the rest was cut. */
 int transfer_status(const struct transfer *transfer);

@@ -46,7 +46,7 @@ int transfer_set_step(struct transfer_set *set, double timeout);
 /* Takes a finished transfer out of the set; NULL when there is none. */
 struct transfer *transfer_set_take(struct transfer_set *set);
 
-/* Takes the transfer out of its set in any state; one in flight is given up. */
+/* Takes the transfer out of its set in any state; one in flight is cancelled. */
 void transfer_set_remove(struct transfer *transfer);
 
 /* False in a process other than the one that made the set. */

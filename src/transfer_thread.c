@@ -21,11 +21,11 @@ static const unsigned usual_concurrency = 1000;
 
 static const double idle_seconds = 3600; /* longest wait when nothing is due */
 
-/* How often a byte is sent, at the least, while a transfer is in flight: the event loop then looks
- * whether all of them are still wanted. */
+/* Longest time between two bytes while a transfer is in flight: after each byte the event loop
+ * checks whether all transfers are still wanted. */
 static const double beat_seconds = 0.5;
 
-/* A transfer that the event loop hands to the thread and gets back. */
+/* A transfer that the event loop submits to the thread and takes when it has finished. */
 struct job {
     struct transfer transfer; /* first, so that a pointer to it is one to its job */
     unsigned long number;
@@ -48,7 +48,7 @@ struct transfer_thread {
     pthread_mutex_t lock;     /* for the following */
     struct job *lists[LISTS]; /* the oldest of each */
     int connection;           /* on which the event loop waits for a byte; -1: none */
-    bool has_told;            /* a byte was sent, and not all finished transfers were taken since */
+    bool has_notified;        /* a byte was sent, and not all finished transfers were taken since */
     struct transfer_set *set; /* only the thread uses it and replaces it; others wake it */
 
     /* Used by the thread only, while it runs. */
@@ -139,7 +139,7 @@ unsigned long transfer_thread_submit(struct transfer_thread *thread,
 unsigned long transfer_thread_take(struct transfer_thread *thread, struct transfer *transfer) {
     pthread_mutex_lock(&thread->lock);
     struct job *job = take_out(thread, FINISHED, 0);
-    thread->has_told = job != NULL;
+    thread->has_notified = job != NULL;
     pthread_mutex_unlock(&thread->lock);
     if (job == NULL) {
         return 0;
@@ -170,7 +170,7 @@ bool transfer_thread_discard(struct transfer_thread *thread, unsigned long numbe
 static void set_connection(struct transfer_thread *thread, int connection) {
     platform_close(thread->connection);
     thread->connection = connection;
-    thread->has_told = false;
+    thread->has_notified = false;
 }
 
 bool transfer_thread_accept(struct transfer_thread *thread) {
@@ -184,17 +184,17 @@ bool transfer_thread_accept(struct transfer_thread *thread) {
 /* ---- From here on everything happens in the thread ------------------------------------------- */
 
 /* Sends a byte to the event loop, unless it has one to read. The lock must be held. */
-static void tell(struct transfer_thread *thread) {
-    if (thread->connection >= 0 && !thread->has_told) {
-        thread->has_told = true;
+static void notify(struct transfer_thread *thread) {
+    if (thread->connection >= 0 && !thread->has_notified) {
+        thread->has_notified = true;
         /* SIGPIPE, like all signals, is blocked in this thread. */
         ssize_t sent = send(thread->connection, "+", 1, 0);
         (void)sent;
     }
 }
 
-/* Begins the transfers that were submitted, and gives up those that were discarded. */
-static void follow_orders(struct transfer_thread *thread) {
+/* Begins the transfers that were submitted, and cancels those that were discarded. */
+static void apply_changes(struct transfer_thread *thread) {
     struct job *submitted, *discarded;
     do {
         pthread_mutex_lock(&thread->lock);
@@ -216,8 +216,8 @@ static void follow_orders(struct transfer_thread *thread) {
     } while (submitted != NULL || discarded != NULL);
 }
 
-/* Hands back the transfers that have finished. */
-static void hand_back(struct transfer_thread *thread, int in_flight) {
+/* Moves finished transfers to the list from which the event loop takes them. */
+static void publish_finished(struct transfer_thread *thread, int in_flight) {
     double now = platform_clock();
     bool must_tell = in_flight > 0 && now >= thread->next_beat;
     struct transfer *transfer;
@@ -231,7 +231,7 @@ static void hand_back(struct transfer_thread *thread, int in_flight) {
     }
     if (must_tell) {
         thread->next_beat = now + beat_seconds;
-        tell(thread);
+        notify(thread);
     }
     pthread_mutex_unlock(&thread->lock);
 }
@@ -313,9 +313,9 @@ static void *run(void *context) {
             thread->next_beat = platform_clock() + beat_seconds;
         }
         lock_steps();
-        follow_orders(thread);
+        apply_changes(thread);
         in_flight = transfer_set_perform(thread->set);
-        hand_back(thread, in_flight);
+        publish_finished(thread, in_flight);
         close_unused_connections(thread, in_flight);
         unlock_steps();
     }

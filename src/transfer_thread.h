@@ -15,7 +15,7 @@ struct transfer_thread;
  * many seconds. NULL when the system refuses; *problem is then a constant text that says why. */
 struct transfer_thread *transfer_thread_start(double unused_seconds, const char **problem);
 
-/* Ends the thread and gives up all transfers. NULL is allowed. Does nothing in a forked child,
+/* Ends the thread and cancels all transfers. NULL is allowed. Does nothing in a forked child,
  * which has no such thread, and where a lock may be held for ever. */
 void transfer_thread_stop(struct transfer_thread *thread);
 
@@ -40,7 +40,7 @@ unsigned long transfer_thread_submit(struct transfer_thread *thread,
  * finished. */
 unsigned long transfer_thread_take(struct transfer_thread *thread, struct transfer *transfer);
 
-/* Gives up a transfer whose result is not wanted. True when it certainly had not begun. */
+/* Cancels a transfer whose result is not wanted. True when it certainly had not begun. */
 bool transfer_thread_discard(struct transfer_thread *thread, unsigned long number);
 
 #endif

@@ -24,7 +24,7 @@ bool wake_socket_open(struct wake_socket *wake, const char **problem);
  * or has no descriptor left for it. */
 int wake_socket_accept(const struct wake_socket *wake);
 
-/* Listens no more and removes what it made. May be called again. */
+/* Closes the socket and removes its file and folder. May be called again. */
 void wake_socket_close(struct wake_socket *wake);
 
 #endif

@@ -18,7 +18,7 @@ describe("autopilot.base.base64url", function()
     end
   end)
 
-  it("reads back whatever it has written", function()
+  it("reads back what it has written", function()
     local bytes = {}
     for value = 0, 255 do
       bytes[#bytes + 1] = string.char(value, (value * 7) % 256)
@@ -35,7 +35,7 @@ describe("autopilot.base.base64url", function()
     assert.are.equal("fo", base64url.decode "Zm8=")
   end)
 
-  it("refuses what is no base64", function()
+  it("refuses text that is not base64", function()
     for _, text in ipairs {
       "Z",
       "Zg=",

@@ -34,7 +34,7 @@ describe("a claims challenge", function()
   end)
 
   it("is read in base64 and base64url, with padding or without", function()
-    -- Bytes whose encoding has the characters in which the alphabets differ.
+    -- Bytes whose encoding differs between the two alphabets.
     local text = '{"access_token":{"a":{"value":"~~>?\195\191\195\190?"}}}'
     local value = "~~>?\195\191\195\190?"
     local encoded = base64url.encode(text)
@@ -125,7 +125,7 @@ describe("a claims challenge", function()
     assert.same(expected, read(('Bearer claims="", Bearer claims="%s"'):format(encoded)))
   end)
 
-  it("is answered whatever its error says, and without one", function()
+  it("is answered with any error code, and without one", function()
     local encoded = base64url.encode(wanted)
     local answer = claims.of_header(challenge(encoded))
     assert.is_string(answer)
@@ -182,7 +182,7 @@ describe("the client's capability", function()
     return cjson.decode(claims.merge(text))
   end
 
-  it("stands alone where nothing is wanted", function()
+  it("stands alone when no claims are requested", function()
     assert.same(with_capability {}, merged "{}")
     assert.same(with_capability {}, merged '{"access_token":null}')
   end)
@@ -211,14 +211,14 @@ describe("the client's capability", function()
     end
   end)
 
-  it("cannot be added to what is no claims request", function()
+  it("is not added to text that is not a claims request", function()
     for _, text in ipairs { "", "x", "[]", "5", "{", '{"access_token":"x"}' } do
       assert.is_nil(claims.merge(text), text)
     end
   end)
 end)
 
-describe("a claims challenge, whatever comes", function()
+describe("a claims challenge in a random header", function()
   local random = seeded_random.new "CLAIMS_SEED"
 
   local function text_of(characters, longest)
@@ -273,7 +273,7 @@ describe("a claims challenge, whatever comes", function()
     return "Bearer " .. table.concat(parameters, random:pick { ", ", ",", " , " })
   end
 
-  it("is found in every header among every others, in every encoding", function()
+  it("is found in every header, among all the others, in every encoding", function()
     for _ = 1, 500 do
       local request = random_request()
       local list = {}

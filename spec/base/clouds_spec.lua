@@ -1,4 +1,4 @@
--- Where each cloud lives: a wrong host would hand a token to a stranger.
+-- The hosts of each cloud: a wrong one would send a token to a stranger.
 
 local clouds = require "autopilot.base.clouds"
 

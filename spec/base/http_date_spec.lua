@@ -28,7 +28,7 @@ describe("autopilot.base.dates.read_http_date", function()
     )
   end)
 
-  it("takes now from the system where none is given", function()
+  it("uses the system's time as now by default", function()
     local today = os.time()
     assert.equal(today, dates.read_http_date(os.date("!%A, %d-%b-%y %H:%M:%S GMT", today)))
     assert.equal(today, dates.read_http_date(os.date("!%A, %d-%b-%y %H:%M:%S GMT", today), nil))
@@ -41,7 +41,7 @@ describe("autopilot.base.dates.read_http_date", function()
     assert.is_nil(dates.read_http_date "Sun, 06 Nov 1994 24:00:00 GMT")
   end)
 
-  it("answers nil for everything else, whatever the bytes", function()
+  it("answers nil for any other bytes", function()
     for _, text in ipairs {
       "",
       "784111777",
@@ -65,14 +65,14 @@ describe("autopilot.base.dates.read_http_date", function()
     assert.equal(1, select("#", dates.read_http_date "Sun, 06 Nov 1994 08:49:37 GMT"))
   end)
 
-  it("answers nil for what is no string, as for a header that did not come", function()
+  it("answers nil for anything but a string, such as a missing header", function()
     for _, value in ipairs { 20260101, true, {} } do
       assert.is_nil((dates.read_http_date(value)))
     end
     assert.is_nil((dates.read_http_date(nil)))
   end)
 
-  it("answers nil for a two-digit year when now is not a number that orders", function()
+  it("answers nil for a two-digit year when now is NaN or not a number", function()
     assert.is_nil(dates.read_http_date("Sunday, 06-Nov-94 08:49:37 GMT", 0 / 0))
   end)
 

@@ -13,7 +13,7 @@ end
 describe("an interrupt of the user", function()
   after_each(core.release_interrupt)
 
-  it("is only noted, once that was asked for", function()
+  it("is only noted, once noting has begun", function()
     assert.is_true(core.note_interrupt())
     assert.is_false(core.was_interrupted())
     interrupt()
@@ -29,7 +29,7 @@ describe("an interrupt of the user", function()
     assert.is_true(core.was_interrupted())
   end)
 
-  it("does again what it did before, after that was undone", function()
+  it("ends the process again, as before, once noting has stopped", function()
     local script, remove = files.temporary [[
       local core = require "autopilot.core"
       core.note_interrupt()
@@ -70,7 +70,7 @@ describe("an interrupt of the user", function()
     assert.equal("true\n130\n", output)
   end)
 
-  it("may come from the system, which asks politely before it kills", function()
+  it("may be SIGTERM, which the system sends before it kills", function()
     local script, remove = files.temporary [[
       local core = require "autopilot.core"
       local function send(signal)
@@ -101,7 +101,7 @@ describe("an interrupt of the user", function()
     remove()
   end)
 
-  it("may be what SIGTERM does, too; the second SIGTERM ends the process", function()
+  it("may be sent as SIGTERM; the second SIGTERM ends the process", function()
     local script, remove = files.temporary [[
       local core = require "autopilot.core"
       local function terminate()
@@ -140,7 +140,7 @@ describe("core.file_kind", function()
     return kind, size
   end
 
-  it("tells what stands under a name, and the bytes of a file", function()
+  it("tells the kind of file under a name, and its size", function()
     local folder, remove = files.folder()
     local path = folder .. "/file"
     files.write(path, ("x"):rep(12345))

@@ -38,7 +38,7 @@ describe("autopilot.base.json", function()
     others.encode_number_precision(14)
   end)
 
-  it("is what every module reads JSON with", function()
+  it("is the only JSON reader of all modules", function()
     local users = {}
     for _, path in ipairs(source_tree.files("lua", "lua")) do
       local text = source_tree.bare_lua(source_tree.read(path))
@@ -102,7 +102,7 @@ describe("a host program with a decimal comma", function()
     os.execute("rm -rf " .. folder)
   end)
 
-  it("has its numbers read and written all the same, and byte order marks skipped", function()
+  it("still reads and writes numbers, and skips byte order marks", function()
     local path, remove = files.temporary(program)
     local line = ("LOCPATH=%s exec %s %s 2>&1"):format(folder, interpreter, path)
     local pipe = io.popen(line, "r")

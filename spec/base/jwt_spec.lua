@@ -1,4 +1,4 @@
--- What a token says of itself: read where it can be, and never in the way where it cannot.
+-- The claims of a token: read where possible; an unreadable token is no error.
 
 local base64url = require "autopilot.base.base64url"
 local inspect = require "autopilot.base.jwt"
@@ -24,7 +24,7 @@ describe("autopilot.token.inspect", function()
     assert.same({ a = 1 }, inspect(("%s.%s."):format("e30", base64url.encode '{"a":1}')))
   end)
 
-  it("is nil and a sentence for everything else, without a word of the token", function()
+  it("gives nil and a sentence for everything else, and quotes no part of the token", function()
     for _, case in ipairs {
       { nil, "there is no token" },
       { "", "there is no token" },
@@ -52,7 +52,7 @@ describe("autopilot.token.inspect", function()
     end
   end)
 
-  it("reads no claim out of another, however they look", function()
+  it("does not confuse claims whose text looks alike", function()
     for payload, expected in pairs {
       ['{"aud":"a","exp":12,"roles":["A.B","C.D"],"tid":"t","ver":"1.0"}'] = {
         aud = "a",
@@ -79,7 +79,7 @@ describe("autopilot.token.inspect", function()
     end
   end)
 
-  it("never raises, whatever the bytes", function()
+  it("never raises for any bytes", function()
     local seed = 7
     local function byte()
       seed = (seed * 16807) % 2147483647

@@ -50,7 +50,7 @@ describe("autopilot.base.lazy", function()
     assert.are.same({ true, "on" }, { coroutine.resume(thread, "on") })
   end)
 
-  it("raises what require raises for a module that is not there", function()
+  it("raises what require raises for a missing module", function()
     local module = lazy "spec.nowhere"
     assert.has_error(function()
       return module.field
@@ -59,7 +59,7 @@ describe("autopilot.base.lazy", function()
 end)
 
 describe("autopilot.base.read_ahead", function()
-  it("makes a module's file needless from then on", function()
+  it("makes it unnecessary to read a module's file later", function()
     local name = "autopilot.spec_read_ahead"
     local directory = os.tmpname()
     os.remove(directory)
@@ -79,7 +79,7 @@ describe("autopilot.base.read_ahead", function()
     os.execute("rm -r " .. directory)
   end)
 
-  it("raises what require raises for a module that is not there", function()
+  it("raises what require raises for a missing module", function()
     assert.has_error(function()
       read_ahead "nowhere"
     end)

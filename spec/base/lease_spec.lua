@@ -68,7 +68,7 @@ for _, place in ipairs { "a table of this process", "a store" } do
       assert.is_truthy((leases:take("key", 60)))
     end)
 
-    it("tells who holds it", function()
+    it("tells its holder", function()
       assert.is_nil((leases:holder "key"))
       local lease = assert(leases:take("key", 60))
       assert.equal(lease.id, (leases:holder "key"))
@@ -76,7 +76,7 @@ for _, place in ipairs { "a table of this process", "a store" } do
       assert.is_nil((leases:holder "key"))
     end)
 
-    it("is not released by one that has lost it", function()
+    it("is not released by a former holder", function()
       local first = assert(leases:take("key", 60))
       leases.call("delete_if", "key", select(3, leases:holder "key"))
       local second = assert(leases:take("key", 60))
@@ -85,7 +85,7 @@ for _, place in ipairs { "a table of this process", "a store" } do
       assert.equal(second.id, (leases:holder "key"))
     end)
 
-    it("is waited for until it is released, and its result is there then", function()
+    it("can be waited for until it is released, and then gives the holder's result", function()
       local how, seen
       run(function()
         local lease = assert(leases:take("key", 60))
@@ -105,7 +105,7 @@ for _, place in ipairs { "a table of this process", "a store" } do
       assert.is_nil(seen)
     end)
 
-    it("is waited for no longer than until a deadline", function()
+    it("is waited for until a deadline at most", function()
       local how
       run(function()
         assert(leases:take("key", 60))
@@ -120,7 +120,7 @@ for _, place in ipairs { "a table of this process", "a store" } do
 end
 
 describe("a lease in a store", function()
-  it("ends with its time", function()
+  it("ends when its time is over", function()
     local leases = shared_leases(stores.memory { now = now })
     local lease = assert(leases:take("key", 60))
     local _, seconds = leases:holder "key"
@@ -130,7 +130,7 @@ describe("a lease in a store", function()
     assert.is_false(lease:renew(60))
   end)
 
-  it("lasts for another while when it is renewed", function()
+  it("lasts longer when it is renewed", function()
     local leases = shared_leases(stores.memory { now = now })
     local lease = assert(leases:take("key", 60))
     time = time + 50
@@ -146,7 +146,7 @@ describe("a lease in a store", function()
     assert.is_false(lease:renew(60))
   end)
 
-  it("goes on as it was when the store cannot tell", function()
+  it("is kept when the store fails", function()
     local store = stores.memory { now = now }
     local leases, is_down = shared_leases(store), false
     local call = leases.call
@@ -165,7 +165,7 @@ describe("a lease in a store", function()
     assert.is_nil((leases:holder "key"))
   end)
 
-  it("is released also where the store fails once", function()
+  it("is released even if the store fails once", function()
     local leases, failures = shared_leases(stores.memory { now = now }), 1
     local call = leases.call
     function leases.call(method, ...)
@@ -179,7 +179,7 @@ describe("a lease in a store", function()
     assert.is_nil((leases:holder "key"))
   end)
 
-  it("is waited for by sleeping where its holder is in another process", function()
+  it("is waited for by sleeping when another process holds it", function()
     local store, slept = stores.memory { now = now }, 0
     store:add("key", "another-process", 5)
     local how = shared_leases(store):wait("key", {
@@ -193,7 +193,7 @@ describe("a lease in a store", function()
     assert.is_true(slept >= 5 and slept < 5.1)
   end)
 
-  it("is waited for no longer than for the time given", function()
+  it("is waited for until the given time at most", function()
     local store = stores.memory { now = now }
     store:add("key", "another-process", 500)
     local began = time
@@ -203,7 +203,7 @@ describe("a lease in a store", function()
     assert.is_true(time - began > 6.999 and time - began < 7.1)
   end)
 
-  it("is not waited for where that would stop its holder", function()
+  it("is not waited for when waiting would block its holder", function()
     local leases = shared_leases(stores.memory { now = now })
     local holder = coroutine.create(function()
       assert(leases:take("key", 60))

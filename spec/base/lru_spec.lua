@@ -28,7 +28,7 @@ local function filled(max_entries, ...)
   return lru
 end
 
-describe("a table that keeps what was used last", function()
+describe("a table of the most recently used entries", function()
   it("is empty at first", function()
     assert.equal("", keys_in(Lru.new(3)))
     assert.is_nil(Lru.new(3):find "a")
@@ -43,7 +43,7 @@ describe("a table that keeps what was used last", function()
     assert.is_nil(lru:find "c")
   end)
 
-  it("counts what is found as just used, wherever it was", function()
+  it("counts a found entry as just used, wherever it was", function()
     local lru = filled(3, "a", "b", "c")
     lru:find "a"
     assert.equal("b c a", keys_in(lru))
@@ -53,7 +53,7 @@ describe("a table that keeps what was used last", function()
     assert.equal("b a c", keys_in(lru))
   end)
 
-  it("loses what is removed, and takes it again", function()
+  it("loses a removed entry, and accepts it again", function()
     local lru = filled(3, "a", "b", "c")
     local entry = lru:find "b"
     lru:remove(entry)
@@ -67,7 +67,7 @@ describe("a table that keeps what was used last", function()
     assert.equal("", keys_in(lru))
   end)
 
-  it("holds no more than it may: the least recently used goes", function()
+  it("is bounded: the least recently used entry is dropped", function()
     local lru = filled(3, "a", "b", "c")
     lru:find "a"
     lru:add { key = "d" }

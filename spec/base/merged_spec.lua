@@ -8,7 +8,7 @@ describe("autopilot.base.merged", function()
     assert.same({ b = 3, c = 4 }, second)
   end)
 
-  it("passes over nil", function()
+  it("ignores nil arguments", function()
     assert.same({ a = 1, b = 2 }, merged({ a = 1 }, nil, { b = 2 }))
     assert.same({}, merged())
   end)

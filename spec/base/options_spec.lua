@@ -101,7 +101,7 @@ describe("autopilot.base.options", function()
     assert.matches("options must be a table %(got string%)$", mistake "token")
   end)
 
-  it("refuses NaN and infinity where a number is due", function()
+  it("refuses NaN and infinity as numbers", function()
     for _, number in ipairs { 0 / 0, math.huge, -math.huge } do
       assert.matches(
         "timeout.total' must be a number",
@@ -124,7 +124,7 @@ describe("autopilot.base.options", function()
     assert.is_true(#message < 300)
   end)
 
-  it("takes a callable table for a function", function()
+  it("accepts a callable table as a function", function()
     local callable = setmetatable({}, { __call = function() end })
     assert.equal(callable, make({ token = callable }).token)
   end)

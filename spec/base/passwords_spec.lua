@@ -1,4 +1,4 @@
--- Where a password is in the address of a database, or in settings of libpq.
+-- The password in the address of a database, or in settings of libpq.
 
 local database = require "autopilot.store.database"
 local passwords = require "autopilot.base.passwords"
@@ -42,13 +42,13 @@ describe("a password", function()
     end
   end)
 
-  it("is not found where there is none", function()
+  it("is not found in text without one", function()
     for _, text in ipairs(without) do
       assert.same({}, passwords.find(text), text)
     end
   end)
 
-  it("is not in a message of the database, nor is a piece of it", function()
+  it("is not in a message of the database, not even in part", function()
     for address, message in pairs {
       ["postgresql://me:hun/ter2@host"] = 'invalid value "hun" for connection option "port"',
       ["postgresql://me:x/hun@ter2@host"] = 'could not translate host name "ter2@host" to address',

@@ -31,7 +31,7 @@ describe("autopilot.base.protected_call", function()
     assert.is_nil(c)
   end)
 
-  it("hands all arguments on", function()
+  it("passes all arguments on", function()
     local _, number, last = protected_call(function(...)
       return select("#", ...), (select(3, ...))
     end, nil, nil, 3)
@@ -39,7 +39,7 @@ describe("autopilot.base.protected_call", function()
     assert.equal(3, last)
   end)
 
-  it("returns false and what was raised, of whatever type", function()
+  it("returns false and the raised value, of any type", function()
     local object = {}
     for _, thrown in ipairs { object, 5, "text" } do
       local ok, caught = protected_call(error, thrown, 0)
@@ -51,7 +51,7 @@ describe("autopilot.base.protected_call", function()
     assert.is_true(caught == nil or type(caught) == "string") -- Lua 5.5 would say so in words
   end)
 
-  it("calls whatever is callable", function()
+  it("calls anything callable", function()
     local callable = setmetatable({}, {
       __call = function(_, value)
         return value + 1
@@ -61,7 +61,7 @@ describe("autopilot.base.protected_call", function()
     assert.same({ false }, { (protected_call(nil)) })
   end)
 
-  it("lets yields through, again and again, with their values and replies", function()
+  it("lets the function yield, any number of times, with all values in both directions", function()
     local given, result = run_through(function()
       local ok, a, b = protected_call(function()
         return coroutine.yield "one", coroutine.yield "two"
@@ -73,7 +73,7 @@ describe("autopilot.base.protected_call", function()
     assert.equal("reply 1, reply 2", result)
   end)
 
-  it("catches what is raised after a yield", function()
+  it("catches an error after a yield", function()
     local given, result = run_through(function()
       local ok, caught = protected_call(function()
         coroutine.yield "one"
@@ -85,7 +85,7 @@ describe("autopilot.base.protected_call", function()
     assert.equal("false late", result)
   end)
 
-  it("may stand inside itself", function()
+  it("can be nested", function()
     local given, result = run_through(function()
       local _, _, inner = protected_call(function()
         return protected_call(coroutine.yield, "deep")
@@ -96,7 +96,7 @@ describe("autopilot.base.protected_call", function()
     assert.equal("reply 1", result)
   end)
 
-  it("hands Ctrl-C on, as the stand-alone interpreters word it", function()
+  it("raises Ctrl-C again, in the stand-alone interpreters' own words", function()
     local function stop() -- raises like the hook that lua.c sets: with the place, if there is one
       error("interrupted!", 2)
     end
@@ -109,7 +109,7 @@ describe("autopilot.base.protected_call", function()
     assert.truthy(raised:find ":%d+: interrupted!$")
   end)
 
-  it("hands Ctrl-C on after a yield, too", function()
+  it("raises Ctrl-C again after a yield, too", function()
     local thread = coroutine.create(function()
       return protected_call(function()
         coroutine.yield()
@@ -120,13 +120,13 @@ describe("autopilot.base.protected_call", function()
     assert.same({ false, "interrupted!" }, { coroutine.resume(thread) })
   end)
 
-  it("catches what only tells of an interrupt", function()
+  it("catches an error that only mentions an interrupt", function()
     for _, text in ipairs { "the read was interrupted!", "interrupted", "interrupted! again" } do
       assert.same({ false, text }, { protected_call(error, text, 0) })
     end
   end)
 
-  it("ends a script on Ctrl-C, whatever it was protecting", function()
+  it("lets Ctrl-C end a script from inside a protected call", function()
     local path = os.tmpname()
     local file = assert(io.open(path, "w"))
     assert(file:write [[

@@ -182,7 +182,7 @@ local positions = {
   end,
 }
 
---- The text as somebody would read it who looks for a secret in it. Written for reading, not for speed.
+--- The text with all encodings undone, to search it for a secret. Written for clarity, not for speed.
 local function read_closely(text)
   local before
   repeat
@@ -280,7 +280,7 @@ local function for_each_echo(try)
 end
 
 describe("an echo of a secret", function()
-  it("is in no text that was redacted, whatever the encoding, the part and the secret", function()
+  it("is in no redacted text, in any encoding and any part", function()
     local shown = 0
     local count = for_each_echo(function(secret, echo, context)
       shown = shown + (shows(echo, secret) and 1 or 0)
@@ -305,7 +305,7 @@ describe("an echo of a secret", function()
     end)
   end)
 
-  it("is in no report and no event, whichever text of the answer it is in", function()
+  it("is in no report and no event, in whichever text of the answer it came", function()
     for_each_echo(function(secret, echo, context)
       local world = virtual_world.new()
       local told =

@@ -9,7 +9,7 @@ local function is_suspect(text, secrets)
 end
 
 describe("autopilot.core.may_echo", function()
-  it("suspects a text with a sign of anybody's secret, or of an escape", function()
+  it("suspects a text with the usual signs of a secret, or with an escape", function()
     local suspect = { "a eyJ", "100 %", "back\\slash", "Bearer x", "bearer x", "a&b", "a<b", "a+b" }
     for _, text in ipairs(suspect) do
       assert.is_true(is_suspect(text, {}), text)
@@ -28,7 +28,7 @@ describe("autopilot.core.may_echo", function()
     end
   end)
 
-  it("suspects whatever is not visible ASCII, or too long for a quick look", function()
+  it("suspects text that is not visible ASCII, or too long for a quick look", function()
     for code = 0, 255 do
       local is_visible = code >= 32
         and code <= 126
@@ -56,12 +56,12 @@ describe("autopilot.core.may_echo", function()
     end
   end)
 
-  it("passes over secrets that are no strings, or empty", function()
+  it("ignores secrets that are empty or not strings", function()
     assert.is_false(is_suspect("7 false", { 7, false, "", {} }))
     assert.is_true(is_suspect("a needle", { 7, x = "needle" }))
   end)
 
-  it("never lets pass what redacting takes out", function()
+  it("never passes a text that redacting would change", function()
     local random = seeded_random.generator(4711)
     local function letters(count)
       local text = {}

@@ -20,7 +20,7 @@ local function percent_encoded(text, hexadecimal)
 end
 
 describe("autopilot.base.redact.text", function()
-  it("hands a text back that holds nothing, and anything that is no text", function()
+  it("returns a text without secrets unchanged, and any other value, too", function()
     local id = "a1b2c3d4-e5f6-4a7b-8c9d-0e1f2a3b4c5d"
     for _, text in ipairs { "", "short", id, "100 % \\ no harm" } do
       assert.equal(text, redact.text(text, { jwt, opaque }))
@@ -37,7 +37,7 @@ describe("autopilot.base.redact.text", function()
     assert.equal("[redacted]", redact.text(opaque, { opaque }))
   end)
 
-  it("passes over what is no secret in the list", function()
+  it("ignores entries of the list that are not secrets", function()
     assert.equal("x[redacted]y", redact.text("x" .. opaque .. "y", { false, "", 7, {}, opaque }))
     assert.equal("x[redacted]y", redact.text("x" .. opaque .. "y", { nil, opaque }))
   end)
@@ -60,7 +60,7 @@ describe("autopilot.base.redact.text", function()
     assert.equal("[redacted]-[redacted] abcd xabc", redact.text("abc-abc abcd xabc", { "abc" }))
   end)
 
-  it("takes out a secret of which nothing is left when it is decoded", function()
+  it("removes a secret that is empty when decoded", function()
     assert.equal("a [redacted] b", redact.text("a \\ b", { "\\" }))
     assert.equal("a b", redact.text("a b", { "\\\\", "&shy;" }))
   end)
@@ -149,7 +149,7 @@ describe("autopilot.base.redact.text", function()
     assert.equal("[redacted]", redact.text("body=%22" .. encoded .. "%22", { opaque }))
   end)
 
-  it("takes out what is shaped like a JSON Web Token, whosever it is", function()
+  it("removes everything shaped like a JSON Web Token", function()
     assert.equal("got '[redacted]'.", redact.text("got '" .. jwt .. "'.", nil))
     assert.equal(
       "got [redacted].",
@@ -194,7 +194,7 @@ describe("autopilot.base.redact.text", function()
     assert.equal(once, redact.text(once, { jwt, opaque }))
   end)
 
-  it("never lets a secret through, whatever stands around it", function()
+  it("removes a secret in any surroundings", function()
     local random = SeededRandom.new "REDACT_SEED"
     local around =
       { "\\", "%", '"', "a", " ", "eyJ", "Bearer ", "%4", "\\u00", ".", "[redacted]", "\0", "\255" }
@@ -246,7 +246,7 @@ describe("autopilot.base.redact.prepare", function()
   local token = header .. "." .. claims:rep(30) .. "." .. ("c2lnbmF0dXJl"):rep(28)
   local id = "a1b2c3d4-e5f6-4a7b-8c9d-0e1f2a3b4c5d"
 
-  it("makes a function that does the same for one text after the other", function()
+  it("makes a function that redacts one text after the other", function()
     local safe = redact.prepare { jwt, "hunter2" }
     assert.equal("a [redacted] b", safe("a " .. jwt .. " b"))
     assert.equal("[redacted], [redacted]", safe "hunter2, hunter2")
@@ -281,7 +281,7 @@ describe("autopilot.base.redact.prepare", function()
     return count
   end
 
-  it("costs little where there is nothing to do", function()
+  it("costs little for a text without secrets", function()
     local safe = redact.prepare { token }
     local diagnostics = '{"ServerInfo":{"DataCenter":"West Europe","Slice":"E","Ring":"5"}}'
     local baseline = instructions_of(function() end)

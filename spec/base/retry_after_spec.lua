@@ -24,7 +24,7 @@ describe("autopilot.base.dates.read_retry_after", function()
     assert.equal(0, dates.read_retry_after(date, moment + 1))
   end)
 
-  it("never makes a huge number small, nor infinite", function()
+  it("never turns a huge number into a small or infinite one", function()
     assert.equal(ceiling - 1, dates.read_retry_after("2147483647", moment))
     for _, text in ipairs { "2147483648", "4294967296", "18446744073709551617", ("9"):rep(5000) } do
       assert.equal(ceiling, dates.read_retry_after(text, moment))
@@ -40,12 +40,12 @@ describe("autopilot.base.dates.read_retry_after", function()
     assert.equal(60, dates.read_retry_after("5, " .. date, moment - 60))
   end)
 
-  it("answers nil where one of several values cannot be read", function()
+  it("answers nil when one of several values cannot be read", function()
     assert.is_nil((dates.read_retry_after("120, soon", moment)))
     assert.is_nil((dates.read_retry_after("Sun, 06", moment)))
   end)
 
-  it("answers nil for everything else, whatever the bytes", function()
+  it("answers nil for any other bytes", function()
     for _, text in ipairs {
       "",
       " ",
@@ -72,7 +72,7 @@ describe("autopilot.base.dates.read_retry_after", function()
     end
   end)
 
-  it("takes now from the system where none is given", function()
+  it("uses the system's time as now by default", function()
     local text = os.date("!%a, %d %b %Y %H:%M:%S GMT", os.time() + 1000)
     local left = dates.read_retry_after(text)
     assert.is_true(left > 900 and left <= 1000)
@@ -84,7 +84,7 @@ describe("autopilot.base.dates.read_retry_after", function()
     assert.equal(1, select("#", dates.read_retry_after("120", moment)))
   end)
 
-  it("answers nil for what is no string, as for a header that did not come", function()
+  it("answers nil for anything but a string, such as a missing header", function()
     for _, value in ipairs { 120, true, {} } do
       assert.is_nil((dates.read_retry_after(value, moment)))
     end

@@ -35,7 +35,7 @@ describe("autopilot.base.dates.read_timestamp", function()
     assert.is_true(earlier < later)
   end)
 
-  it("answers nil for text that names no moment", function()
+  it("answers nil for text that is not a timestamp", function()
     for _, text in ipairs {
       "",
       "2026-02-01T10:00:00",
@@ -65,7 +65,7 @@ describe("autopilot.base.dates.read_timestamp", function()
     assert.equal(1, select("#", dates.read_timestamp "2026-07-23T11:23:15Z"))
   end)
 
-  it("answers nil for what is no string", function()
+  it("answers nil for anything but a string", function()
     for _, value in ipairs { 1784805795, true, {} } do
       assert.is_nil((dates.read_timestamp(value)))
     end
@@ -85,7 +85,7 @@ describe("the readers of dates", function()
     { read = dates.read_retry_after, "120, 2.5", "5, Thu, 23 Jul 2026 11:23:15 GMT" },
   }
 
-  it("never raise and never give what is no number, whatever the bytes", function()
+  it("never raise and never return NaN, for any bytes", function()
     local random = SeededRandom.new "DATES_SEED"
     for round = 1, 20000 do
       local forms = readers[round % #readers + 1]

@@ -1,17 +1,17 @@
--- Plain http is for this machine: what is it, and what only looks like it.
+-- Plain http is for this machine: what is it, and what only looks like it. What is percent-encoded.
 
 local url = require "autopilot.base.url"
 
 local is_loopback, split = url.is_loopback, url.split
 
 describe("autopilot.base.url.is_loopback", function()
-  it("knows this machine by its name and by every address it has for itself", function()
+  it("knows this machine by its name and by all its loopback addresses", function()
     for _, host in ipairs { "localhost", "127.0.0.1", "127.255.255.254", "127.0.0.0", "[::1]" } do
       assert.is_true(is_loopback(host), host)
     end
   end)
 
-  it("takes nothing for it that may be another", function()
+  it("is false for every host that may be another machine", function()
     for _, host in ipairs {
       "",
       "localhost.evil.test",
@@ -49,7 +49,7 @@ describe("autopilot.base.url.split", function()
     end
   end)
 
-  it("is nil for anything with more or less in it", function()
+  it("is nil for any other form", function()
     for _, text in ipairs {
       "",
       "host",
@@ -75,5 +75,15 @@ describe("autopilot.base.url.split", function()
     } do
       assert.is_nil((split(text)))
     end
+  end)
+end)
+
+describe("autopilot.base.url.percent_decoded", function()
+  it("decodes every byte, and leaves other text unchanged", function()
+    local given = { ["a%20b%2Fc%2f%00"] = "a b/c/\0", ["100%, %zz %4"] = "100%, %zz %4", [""] = "" }
+    for text, expected in pairs(given) do
+      assert.equal(expected, url.percent_decoded(text))
+    end
+    assert.equal(1, select("#", url.percent_decoded "%41"))
   end)
 end)

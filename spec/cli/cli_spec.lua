@@ -48,7 +48,7 @@ describe("the exit code", function()
     [9] = "cancelled",
   }
 
-  it("is the contract's for every outcome", function()
+  it("is the documented one for every outcome", function()
     local listed = { cancelled = true } -- only a fleet gives it, which ends with 9
     for code, names in pairs(contract) do
       for name in names:gmatch "%S+" do
@@ -69,7 +69,7 @@ describe("the exit code", function()
     assert.equal(1, outcome.exit_code { ok = false, outcome = "strange" })
   end)
 
-  it("is told by --help as it is", function()
+  it("is listed by --help", function()
     local help = run("--help", {}).out
     for code, names in pairs(contract) do
       local line = help:match(("\n +%d +([^\n]*)"):format(code))
@@ -124,7 +124,7 @@ describe("sync", function()
     assert.matches("^sync: in_progress [^\n]*\nA sync is already running[^\n]*\n$", ran.err)
   end)
 
-  it("prints nothing but failures when it is to be quiet", function()
+  it("prints nothing but failures with --quiet", function()
     local ran = run("sync --quiet", { { status = 204 } })
     assert.equal("", ran.out .. ran.err)
     assert.equal(
@@ -133,7 +133,7 @@ describe("sync", function()
     )
   end)
 
-  it("prints exactly one report as JSON, and nothing else, whatever came of it", function()
+  it("prints exactly one report as JSON, and nothing else, for every outcome", function()
     for _, args in ipairs { "sync --json", "sync --json --quiet" } do
       for _, answer in ipairs { { status = 204 }, { status = 409 } } do
         local ran = run(args, { answer })
@@ -147,7 +147,7 @@ describe("sync", function()
     end
   end)
 
-  it("tries again as often as --attempts allows", function()
+  it("makes at most the attempts of --attempts", function()
     for attempts = 1, 3 do
       local transport = scripted { { network = { stage = "connect" } }, last = "repeat" }
       local ran = run("sync --attempts " .. attempts, transport)
@@ -176,7 +176,7 @@ describe("sync", function()
     assert.is_true(transport.requests[#transport.requests].timeout.total <= 5)
   end)
 
-  it("prints nothing that a terminal would obey", function()
+  it("prints no control characters for a terminal", function()
     local body = '{"error":{"code":"x","message":"a\\u001b[2Jb\\r\\nc\\u009bd"}}'
     local ran = run("sync", { { status = 418, body = body } })
     assert.is_nil(ran.err:gsub("\n", ""):find "%c")
@@ -196,7 +196,7 @@ describe("status", function()
     }
   end
 
-  it("shows a table", function()
+  it("prints a table", function()
     local emulated = service()
     local transport = emulated:transport()
     assert.equal(0, run("sync", transport).code)
@@ -216,7 +216,7 @@ describe("status", function()
     )
   end)
 
-  it("shows the report as JSON, with the times' fractions", function()
+  it("prints the report as JSON, with fractions of seconds", function()
     local transport = service():transport()
     run("sync", transport)
     local report = cjson.decode(run("status --json", transport).out)
@@ -227,7 +227,7 @@ describe("status", function()
     assert.is_false(report.ready)
   end)
 
-  it("prints nothing when it is to be quiet and the status was read", function()
+  it("prints nothing with --quiet when the status was read", function()
     local ran = run("status --quiet", service():transport())
     assert.are.same({ code = 0, out = "", err = "" }, ran)
   end)
@@ -238,7 +238,7 @@ describe("status", function()
     assert.are.same({ connect = 5, total = 5 }, transport.requests[1].timeout)
   end)
 
-  it("fails as sync does, with the same exit codes", function()
+  it("fails with the same exit codes as sync", function()
     local ran = run("status", { { status = 403 } })
     assert.equal(5, ran.code)
     assert.equal("", ran.out)
@@ -270,7 +270,7 @@ describe("a bug", function()
     assert.is_truthy(ran.err:find("and more", 1, true))
   end)
 
-  it("shows no secret, wherever that came from and whatever it looks like", function()
+  it("prints no secret, of any origin and form", function()
     local path, remove = files.temporary "hidden-1"
     local requests = 0
     local function broken_later(request)
@@ -296,7 +296,7 @@ describe("a bug", function()
     end
   end)
 
-  it("may raise anything", function()
+  it("may raise a value of any type", function()
     for _, value in ipairs { {}, true, 7 } do
       local ran = run("sync", function()
         error(value)
@@ -318,7 +318,7 @@ describe("an interrupt", function()
     error "interrupted!"
   end
 
-  it("ends in 130 with one line, which tells what it leaves open", function()
+  it("ends in 130 with one line, which says what it leaves open", function()
     local ran = run("sync", interrupt)
     assert.equal(130, ran.code)
     assert.equal("", ran.out)
@@ -349,12 +349,12 @@ describe("an interrupt", function()
   end)
 end)
 
-describe("a standard output that takes nothing", function()
+describe("a standard output that cannot be written", function()
   local function run_into(failure, args, answer)
     return run(args, { answer }, { stdout = command.sink(failure) })
   end
 
-  it("is no failure when its reader has gone", function()
+  it("is not a failure when its reader has gone", function()
     local gone = { message = "Broken pipe", number = 32 }
     assert.are.same(
       { code = 0, out = "", err = "" },
@@ -363,7 +363,7 @@ describe("a standard output that takes nothing", function()
     assert.equal(3, run_into(gone, "sync --json", { status = 409 }).code)
   end)
 
-  it("ends in 1 with one line where the result would have been 0", function()
+  it("ends in 1 with one line if the result would have been 0", function()
     local full = { message = "No space left on device", number = 28 }
     local ran = run_into(full, "sync --json", { status = 204 })
     assert.equal(1, ran.code)
@@ -375,7 +375,7 @@ describe("a standard output that takes nothing", function()
     assert.equal(0, run_into(full, "sync --quiet", { status = 204 }).code)
   end)
 
-  it("does not hide how a failed sync ended", function()
+  it("does not hide the exit code of a failed sync", function()
     local full = { message = "No space left on device", number = 28 }
     local ran = run_into(full, "sync --json", { status = 409 })
     assert.equal(3, ran.code)

@@ -1,4 +1,4 @@
--- Colours: on a terminal only, and not where the user wants none.
+-- Colours: on a terminal only, and not if the user has turned them off.
 
 local command = require "support.command"
 local scripted = require "autopilot.transport.scripted"
@@ -41,7 +41,7 @@ describe("a failure on a terminal", function()
     assert.is_nil(told(false, {}, "sync --verbose"):find("\27", 1, true))
   end)
 
-  it("has the lines of --verbose in grey beside it", function()
+  it("is beside grey lines of --verbose", function()
     assert.matches("\n\27%[90m +0%.%d+ > POST [^\n]*\27%[0m\n", told(true, {}, "sync --verbose"))
   end)
 end)

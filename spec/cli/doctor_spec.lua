@@ -76,7 +76,7 @@ describe("autopilot-sync doctor", function()
     assert.truthy(found[1].advice)
   end
 
-  it("prints a line for each thing that it looked at, and ends in 0", function()
+  it("prints a line for each check, and ends in 0", function()
     local ran = command.run("doctor", { env = signed_in() })
     assert.equal(0, ran.code, ran.err)
     for title in
@@ -218,7 +218,7 @@ describe("autopilot-sync doctor", function()
       os.remove(path)
     end)
 
-    it("writes what a support case needs, which only its owner can read", function()
+    it("writes what a support case needs to a file that only its owner can read", function()
       local ran = command.run({ "doctor", "--bundle", path }, { env = signed_in() })
       assert.equal(0, ran.code, ran.err)
       local text = files.read(path)
@@ -236,7 +236,7 @@ describe("autopilot-sync doctor", function()
       assert.is_false((select(3, core.file_kind(path))))
     end)
 
-    it("has no secret in it, in whatever form the service or the environment repeats it", function()
+    it("has no secret, in any form in which the service or the environment repeats it", function()
       local secrets = { service.client_secret, service.token, "hush-hush-hush-hush" }
       for _, secret in ipairs(secrets) do
         for _, form in ipairs(forms_of(secret)) do
@@ -271,13 +271,13 @@ describe("autopilot-sync doctor", function()
       end
     end)
 
-    it("leaves no file where nobody is signed in", function()
+    it("leaves no file when signing in fails", function()
       local ran = command.run({ "doctor", "--bundle", path }, { env = {} })
       assert.equal(2, ran.code)
       assert.is_nil(core.file_kind(path))
     end)
 
-    it("is refused before anything is sent where the file cannot be written", function()
+    it("is refused before any request if the file cannot be written", function()
       local ran = command.run(
         { "doctor", "--bundle", folder .. "/none/b.txt" },
         { env = signed_in() }

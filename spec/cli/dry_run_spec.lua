@@ -84,7 +84,7 @@ describe("a dry run", function()
     return { { kind = "status", on = "status", status = 200, body = body } }
   end
 
-  it("of ensure, after a sync that counts has failed, says so", function()
+  it("of ensure says that a sync after the trigger has failed", function()
     local rules = record_of("failed", "2026-01-01T00:00:00Z")
     local ran = run("ensure --dry-run --since -20m", 700, rules)
     assert.same({ 0, post }, { ran.code, ran.sends })
@@ -93,7 +93,7 @@ describe("a dry run", function()
     assert.same({ 7, "sync_failed" }, { ran.code, cjson.decode(ran.out).outcome })
   end)
 
-  it("of ensure does not take a state from before the trigger for the end of its sync", function()
+  it("of ensure does not take an earlier state for the end of its sync", function()
     local rules = record_of("completed", "2025-12-31T12:00:00Z")
     local ran = run("ensure --dry-run --since -20m", 700, rules)
     assert.same({ 0, "nothing" }, { ran.code, ran.sends })
@@ -122,7 +122,7 @@ describe("a dry run", function()
     return autopilot.client(options), service
   end
 
-  it("of ensure tells what ensure then does", function()
+  it("of ensure predicts what ensure then does", function()
     for _, age in ipairs { 0, 30, 90, 300, 700 } do
       for _, max_age in ipairs { 0, 60, 120, 720 } do
         for _, timeout in ipairs { 40, 200, 3600 } do
@@ -160,7 +160,7 @@ describe("a dry run", function()
     }
   end
 
-  it("of sync sends nothing where the store tells of a cooldown", function()
+  it("of sync sends nothing when the store has a cooldown", function()
     local client, service = client_of(nil, { store = autopilot.store.memory {} })
     assert(client:sync())
     service:advance(100)
@@ -170,7 +170,7 @@ describe("a dry run", function()
     assert.equal(1, service.requests.sync)
   end)
 
-  it("of sync waits for a Retry-After from the store, and takes it for no cooldown", function()
+  it("of sync waits for a Retry-After from the store, and does not call it a cooldown", function()
     local client, service = client_of(nil, { store = autopilot.store.memory {}, retry = false })
     service:inject { kind = "throttle", on = "sync", retry_after = 20 }
     assert.equal("throttled", select(2, client:sync()).outcome)
@@ -179,7 +179,7 @@ describe("a dry run", function()
     assert.equal("a sync is possible", report.reason)
   end)
 
-  it("says that it is one where the record cannot be read", function()
+  it("says that it is a dry run even if the record cannot be read", function()
     local client, service = client_of(nil, { retry = false })
     for _, operation in ipairs { "sync", "ensure" } do
       service:inject { kind = "status", on = "status", status = 503 }
@@ -192,7 +192,7 @@ describe("a dry run", function()
     assert.equal(0, service.requests.sync)
   end)
 
-  it("of ensure tells of a sync in progress where the record came after the deadline", function()
+  it("of ensure reports a sync in progress when the record came after the deadline", function()
     local store, service = autopilot.store.memory {}, nil
     local get = store.get
     function store.get(...)
@@ -207,7 +207,7 @@ describe("a dry run", function()
     assert.equal("a sync is in progress", report.reason)
   end)
 
-  it("tells the same as JSON", function()
+  it("reports the same as JSON", function()
     local ran = run("sync --dry-run --json", 90)
     local report = cjson.decode(ran.out)
     assert.equal(4, ran.code)
@@ -224,14 +224,14 @@ describe("a dry run", function()
     assert.same({ true, "fresh", false }, { report.ok, report.outcome, report.would_post })
   end)
 
-  it("tells only a refusal that is to be expected with --quiet", function()
+  it("reports only an expected refusal with --quiet", function()
     assert.same({ code = 0, out = "", err = "" }, run "sync --dry-run --quiet")
     local ran = run("sync --dry-run --quiet", 90)
     assert.same({ 4, "" }, { ran.code, ran.out })
     assert.matches("^sync contoso: cooldown", ran.err)
   end)
 
-  it("ends as the read of the record does where that fails", function()
+  it("ends like the failed read of the record", function()
     local ran = run("sync --dry-run --attempts 1", nil, { { kind = "unsent" } })
     assert.same({ 6, "" }, { ran.code, ran.out })
     assert.matches("^status contoso: unreachable", ran.err)

@@ -19,7 +19,7 @@ describe("help and version", function()
     return ran.out
   end
 
-  it("go to standard output and end in 0, wherever they are asked for", function()
+  it("go to standard output and end in 0, in any position", function()
     assert.equal(shown "--version", shown "sync --json --version")
     assert.equal(shown "--help", shown "-h")
     assert.equal(shown "sync --help", shown "--json sync --tenant contoso -h --timeout")
@@ -79,7 +79,7 @@ describe("help and version", function()
     end
   end)
 
-  it("show examples that can be run as they stand", function()
+  it("show examples that run", function()
     local arguments = require "autopilot.cli.arguments"
     for _, entry in ipairs(commands) do
       local words = {}
@@ -139,7 +139,7 @@ describe("help and version", function()
     )
   end)
 
-  it("complete in a bash that has read the script", function()
+  it("complete in a bash that has loaded the script", function()
     local line = [[
       eval "$1"
       COMP_WORDS=(autopilot-sync sync --cloud us) COMP_CWORD=3
@@ -152,7 +152,7 @@ describe("help and version", function()
     assert.equal("us_gov us_gov_dod\n", completed)
   end)
 
-  it("fit a terminal", function()
+  it("fit the width of a terminal", function()
     for index = 0, #names do
       for line in shown((names[index] or "") .. " --help"):gmatch "[^\n]+" do
         assert.is_true(#line <= 90, line)

@@ -8,7 +8,7 @@ function json.encode(value)
 end
 
 describe("a report as JSON", function()
-  it("is one line with its keys sorted, so that equal reports are equal texts", function()
+  it("is one line with sorted keys, so that equal reports are equal texts", function()
     local text = json.encode {
       ok = false,
       outcome = "cooldown",
@@ -22,14 +22,14 @@ describe("a report as JSON", function()
     )
   end)
 
-  it("writes what is a list as one also when it is empty, and any other empty table not", function()
+  it("writes an empty list as a list, and any other empty table as an object", function()
     assert.equal(
       '{"attempts":[],"error":{},"steps":[]}',
       json.encode { attempts = {}, steps = {}, error = {} }
     )
   end)
 
-  it("writes whole numbers without a fraction, whatever kind of number they are", function()
+  it("writes whole numbers without a fraction, integers and floats alike", function()
     for number, text in pairs {
       [429] = "429",
       [2 ^ 31] = "2147483648",
@@ -41,7 +41,7 @@ describe("a report as JSON", function()
     assert.equal('{"n":0}', json.encode { n = -0.0 })
   end)
 
-  it("keeps every digit of a time, so that it is the same time when read again", function()
+  it("keeps every digit of a time, so that it reads back equal", function()
     local stamp = 1784805794.5754524
     local text = json.encode { last_sync = stamp }
     assert.equal(stamp, tonumber(text:match ":(.-)}"))
@@ -49,7 +49,7 @@ describe("a report as JSON", function()
     assert.equal('{"n":1e+300}', json.encode { n = 1e300 })
   end)
 
-  it("tells durations to the microsecond, without noise behind it", function()
+  it("writes durations to the microsecond", function()
     for number, text in pairs {
       [0.012435998000000836] = "0.012436",
       [609.8320000171661] = "609.832",
@@ -63,7 +63,7 @@ describe("a report as JSON", function()
     end
   end)
 
-  it("has null for what JSON has no number for", function()
+  it("writes null for NaN and infinity", function()
     assert.equal(
       '{"a":null,"b":null,"c":null}',
       json.encode { a = 0 / 0, b = math.huge, c = -math.huge }
@@ -72,11 +72,11 @@ describe("a report as JSON", function()
     assert.equal('{"attempts":[null,1]}', json.encode { attempts = { print, 1 } })
   end)
 
-  it("leaves out functions, userdata and keys that are no text", function()
+  it("omits functions, userdata and keys that are not text", function()
     assert.equal('{"ok":true}', json.encode { ok = true, f = print, u = cjson.null, [9] = 1 })
   end)
 
-  it("escapes what must be, and a strict reader reads back what was written", function()
+  it("escapes special characters, and a strict reader reads back what was written", function()
     local all = {}
     for byte = 0, 127 do
       all[#all + 1] = string.char(byte)
@@ -93,7 +93,7 @@ describe("a report as JSON", function()
     assert.equal(text, cjson.decode(json.encode { text = text }).text)
   end)
 
-  it("has U+FFFD for every byte that is in no character", function()
+  it("writes U+FFFD for every byte that is not valid UTF-8", function()
     local mark = "\239\191\189"
     for bytes, expected in pairs {
       ["\255"] = mark,

@@ -15,7 +15,7 @@ describe("options", function()
     return transport.requests[1], ran
   end
 
-  it("are handed to the client", function()
+  it("are passed to the client", function()
     local request, ran = request_of {
       "sync",
       "--tenant",
@@ -52,7 +52,7 @@ describe("options", function()
     end
   end)
 
-  it("tell the proxy and the cooldown", function()
+  it("include the proxy and the cooldown", function()
     local options
     local made = require "autopilot.client"
     package.loaded["autopilot.client"] = function(given, ...)
@@ -70,15 +70,18 @@ describe("options", function()
       "^%-%-proxy must .* or 'none'",
       mistake { "sync", "--proxy", "ftp://proxy.example" }
     )
-    assert.matches("'%-%-proxy' must not .*password", mistake "sync --proxy http://me:hidden@proxy")
+    assert.matches(
+      "'%-%-proxy' must not .*password.* HTTPS_PROXY$",
+      mistake "sync --proxy http://me:hidden@proxy"
+    )
   end)
 
-  it("shorten the time for a connection only when they give less than its own", function()
+  it("shorten the time for a connection only if they are shorter than its own limit", function()
     assert.are.same({ connect = 10, total = 30 }, request_of("sync --timeout 30").timeout)
     assert.are.same({ connect = 10, total = 60 }, request_of("sync").timeout)
   end)
 
-  it("come before the environment, and that before the defaults", function()
+  it("take precedence over the environment, and that over the defaults", function()
     local env = { AUTOPILOT_BASE_URL = "https://localhost:1", AZURE_TENANT_ID = "fabrikam" }
     local request, ran = request_of("sync", env)
     assert.is_truthy(request.url:find("https://localhost:1/", 1, true))
@@ -91,12 +94,12 @@ describe("options", function()
     assert.is_truthy(ran.out:find("sync: started", 1, true))
   end)
 
-  it("of which one is given twice: the last counts", function()
+  it("may be repeated: the last one counts", function()
     local _, ran = request_of "sync --tenant a --tenant b"
     assert.is_truthy(ran.out:find("sync b:", 1, true))
   end)
 
-  it("of every command may stand before its name", function()
+  it("that are common to all commands may stand before the command's name", function()
     local _, ran = request_of "--json sync"
     assert.equal("{", ran.out:sub(1, 1))
     _, ran = request_of "--quiet sync"

@@ -21,7 +21,7 @@ local midway = facts {
 }
 
 describe("the progress of a fleet", function()
-  it("tells how many are done and failed, the time left, those in flight, and the pace", function()
+  it("shows how many are done, failed and in flight, the time left, and the pace", function()
     assert.equal(
       "[####--------------------------] 1,250/10,000, 12 failed, 1 min 10 s left, 64 in flight, "
         .. "125/s, 8 waiting",
@@ -29,7 +29,7 @@ describe("the progress of a fleet", function()
     )
   end)
 
-  it("never is wider than the terminal, and leaves out the least important first", function()
+  it("is never wider than the terminal, and omits the least important first", function()
     for width = 0, 130 do
       assert.is_true(#progress.fleet_line(midway, width) <= width)
     end
@@ -38,13 +38,13 @@ describe("the progress of a fleet", function()
     assert.equal("[#----------] 1,250/10,000, 12 failed", progress.fleet_line(midway, 46))
   end)
 
-  it("says when the number of tenants is an estimate, or not known at all", function()
+  it("says when the number of tenants is an estimate, or unknown", function()
     assert.equal("[", progress.fleet_line(facts { total = 5000 }, 80):sub(1, 1))
     assert.matches("0/~5,000, 0 failed", progress.fleet_line(facts { total = 5000 }, 80))
     assert.equal("0, 0 failed, 3 in flight", progress.fleet_line(facts { in_flight = 3 }, 80))
   end)
 
-  it("takes its pace from those that were asked for in this run", function()
+  it("computes its pace from the requests of this run", function()
     local line = progress.fleet_line(
       facts { done = 1100, known = 1000, total = 1200, is_exact = true, elapsed = 10 },
       100
@@ -54,7 +54,7 @@ describe("the progress of a fleet", function()
     assert.is_nil(progress.fleet_line(facts { done = 5, known = 5, elapsed = 10 }, 100):find "/s")
   end)
 
-  it("tells what other machines of the run have done, which need not be waited for", function()
+  it("shows what other machines of the run have done", function()
     local line = progress.fleet_line(
       facts { done = 100, elsewhere = 900, total = 1200, is_exact = true, elapsed = 10 },
       120
@@ -94,7 +94,7 @@ describe("the progress of a fleet", function()
       assert.is_true(count >= 9 and count <= 11)
     end)
 
-    it("over what was there, and nothing of that stays", function()
+    it("over the former line, and leaves nothing of it", function()
       local draw = start()
       draw()
       clock, shown = 1, facts { done = 1 }
@@ -105,7 +105,7 @@ describe("the progress of a fleet", function()
       assert.matches("\r +\r$", context.output.stderr.text)
     end)
 
-    it("again after something else was printed in its place", function()
+    it("again after other output", function()
       local draw = start()
       draw()
       context.output:warn "line 7: is wrong"
@@ -113,7 +113,7 @@ describe("the progress of a fleet", function()
       assert.matches("\r +\rline 7: is wrong\n\r%[", context.output.stderr.text)
     end)
 
-    it("in 80 columns, or as many as COLUMNS says, where the terminal does not tell", function()
+    it("in 80 columns, or as many as COLUMNS says, if the terminal does not tell", function()
       local core = require "autopilot.core"
       local width = core.terminal_width
       core.terminal_width = function() end

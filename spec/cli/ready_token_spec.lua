@@ -29,7 +29,7 @@ describe("the command's token", function()
     assert.are.same({ "from-environment" }, tokens)
   end)
 
-  it("comes from a file, rather than from the environment", function()
+  it("comes from a file before the environment", function()
     local path, remove = files.temporary " from-file\r\n"
     local tokens = run("--token-file " .. path, { env = { AUTOPILOT_TOKEN = "from-environment" } })
     assert.are.same({ "from-file" }, tokens)
@@ -41,7 +41,7 @@ describe("the command's token", function()
     assert.are.same({ "from-input" }, tokens)
   end)
 
-  it("is read again when it was refused, and sent when it is another", function()
+  it("is read again when it was refused, and sent if it has changed", function()
     local path, remove = files.temporary "first"
     local tokens, ran = run("--token-file " .. path, {}, {
       function()
@@ -55,7 +55,7 @@ describe("the command's token", function()
     remove()
   end)
 
-  it("is not read again for another attempt, when it was not refused", function()
+  it("is not read again for another attempt if it was not refused", function()
     local path, remove = files.temporary "first"
     local tokens = run("--token-file " .. path, { sleep = function() end }, {
       function()
@@ -68,7 +68,7 @@ describe("the command's token", function()
     remove()
   end)
 
-  it("is sent once when the file holds no other, or nothing of use any more", function()
+  it("is not sent twice if the file has no other token", function()
     for _, later in ipairs { "first\n", "", "two words", false } do
       local path, remove = files.temporary "first"
       local tokens, ran = run("--token-file " .. path, {}, {
@@ -88,7 +88,7 @@ describe("the command's token", function()
   end)
 end)
 
-describe("a token that cannot be had", function()
+describe("a missing token", function()
   local function mistake(args, given)
     local tokens, ran = run(args, given)
     assert.are.same({}, tokens)
@@ -98,7 +98,7 @@ describe("a token that cannot be had", function()
     return (ran.err:match "^autopilot%-sync: ([^\n]*)\n$")
   end
 
-  it("ends in 2, and the sentence tells how to give one", function()
+  it("ends in 2, and says how to give one", function()
     local sentence = "there is no token: sign in as an application with --client-id and "
       .. "--client-secret-file, or in another way with --auth; or give a token in AUTOPILOT_TOKEN "
       .. "or by --token-file"
@@ -107,7 +107,7 @@ describe("a token that cannot be had", function()
     assert.equal(sentence, mistake("--json", {}))
   end)
 
-  it("ends in 2, and the sentence names what is wrong with the file", function()
+  it("ends in 2, and says what is wrong with the file", function()
     assert.equal(
       "--token-file cannot be read: /no/such/file: No such file or directory",
       mistake("--token-file /no/such/file", { env = { AUTOPILOT_TOKEN = "hidden" } })
@@ -127,7 +127,7 @@ describe("a token that cannot be had", function()
     end
   end)
 
-  it("ends in 2, and the sentence names what is wrong with the input or the variable", function()
+  it("ends in 2, and says what is wrong with the input or the variable", function()
     assert.equal("standard input is empty", mistake("--token-file -", { stdin = stdin_of "" }))
     assert.equal(
       "standard input is too large for a token",

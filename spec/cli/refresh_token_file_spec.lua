@@ -4,10 +4,10 @@ local command = require "support.command"
 local emulator = require "autopilot.emulator"
 local files = require "support.files"
 
-describe("a newer refresh token that cannot be kept", function()
+describe("a new refresh token that cannot be saved", function()
   local real_open = io.open
   after_each(function()
-    io.open = real_open
+    rawset(io, "open", real_open)
   end)
 
   --- A file of which one method fails, as on a full disk.
@@ -26,20 +26,20 @@ describe("a newer refresh token that cannot be kept", function()
   end
 
   for _, method in ipairs { "write", "close" } do
-    it("leaves no half file behind, and the older one as it was: " .. method, function()
+    it("leaves no incomplete file, and keeps the old one: " .. method, function()
       local service = emulator.new { clients = { partner = { public = true } } }
       local token = service:issue_refresh_token { client_id = "partner" }
       local path, remove = files.temporary(token)
       os.execute(("chmod 600 '%s'"):format(path))
-      io.open = function(name, mode)
+      rawset(io, "open", function(name, mode)
         local file, message = real_open(name, mode)
         return name == path .. ".new" and failing(file, method) or file, message
-      end
+      end)
       local ran = command.run(
         "sync --tenant contoso --client-id partner --refresh-token-file " .. path,
         { env = {}, transport = service:transport() }
       )
-      io.open = real_open
+      rawset(io, "open", real_open)
       assert.equal(0, ran.code, ran.err)
       assert.is_truthy(ran.err:find("could not be kept: .*No space left"), ran.err)
       assert.is_nil(real_open(path .. ".new"))

@@ -1,4 +1,4 @@
--- The command as a process of its own: exit codes, pipes, closed streams and signals.
+-- The command as a process: exit codes, pipes, closed streams and signals.
 
 local cjson = require "cjson.safe"
 local command_process = require "support.command_process"
@@ -28,7 +28,7 @@ describe("the command, as a process", function()
     service:control("POST", "reset")
   end)
 
-  it("asks for a sync over TLS, is refused the next one, and shows the status", function()
+  it("starts a sync over TLS, is refused the next one, and shows the status", function()
     local code, output, complaint = run("sync", env)
     assert.equal("", complaint)
     assert.matches("^sync [%x%-]+: started %(HTTP 204, [^\n]*%)\n$", output)
@@ -72,7 +72,7 @@ describe("the command, as a process", function()
     end
   end)
 
-  it("trusts no certificate authority but those of the machine or of --ca-file", function()
+  it("trusts only the certificate authorities of the machine or of --ca-file", function()
     local code, output = run("sync --json --attempts 1", {
       AUTOPILOT_BASE_URL = service.url,
       AUTOPILOT_TOKEN = service.token,
@@ -83,7 +83,7 @@ describe("the command, as a process", function()
     assert.equal("no", report.delivered)
   end)
 
-  it("takes a token through a pipe, which is read once", function()
+  it("reads a token from a pipe once", function()
     for _, from in ipairs { "-", "/dev/stdin" } do
       local script = 'printf "%s\\n" "$token" | program sync --token-file ' .. from .. "; echo $?"
       local pipe = start(script, service:environment { token = service.token })
@@ -94,7 +94,7 @@ describe("the command, as a process", function()
     end
   end)
 
-  it("does not wait for a second token from a pipe that has given one", function()
+  it("does not wait for a second token from a pipe", function()
     local path, remove = files.temporary ""
     remove()
     local script = [[
@@ -109,7 +109,7 @@ describe("the command, as a process", function()
     pipe:close()
   end)
 
-  it("ends with a wrong command line in 2, without a traceback", function()
+  it("ends in 2 for a wrong command line, without a traceback", function()
     local code, output, complaint = run("sync --tennant x", env)
     assert.equal(2, code)
     assert.equal("", output)
@@ -119,7 +119,7 @@ describe("the command, as a process", function()
     )
   end)
 
-  it("survives an output that is closed, or whose reader ends early", function()
+  it("survives a closed output, or one whose reader ends early", function()
     local pipe = start("program sync 2>&1 >&-; echo $?", env)
     assert.matches("^autopilot%-sync: the output could not be written: [^\n]*$", pipe:read "*l")
     assert.equal("1", pipe:read "*l")
@@ -138,7 +138,7 @@ describe("the command, as a process", function()
   end)
 end)
 
-describe("the command, where standard streams are closed,", function()
+describe("the command with closed standard streams", function()
   local service, env, list, remove
 
   setup(function()
@@ -180,7 +180,7 @@ describe("the command, where standard streams are closed,", function()
     end
   end)
 
-  it("needs neither an input nor standard error", function()
+  it("works without standard input and standard error", function()
     assert.matches("\nReady +yes\n0\n$", output_and_code("status", "<&- 2>&-"))
     assert.matches("^started +2\n.*\n0\n$", output_and_code("fleet " .. list, "<&- 2>&-"))
     assert.equal("2\n", output_and_code("sync --nonsense", "<&- >&- 2>&-"))
@@ -253,7 +253,7 @@ describe("the demo", function()
     return output
   end
 
-  it("shows the commands that it runs and how each ends, and leaves nothing behind", function()
+  it("shows its commands and their exit codes, and leaves nothing behind", function()
     local output = demo(command_process.interpreter)
     assert.matches(
       "\n%$ autopilot%-sync sync\nsync [^\n]*: started [^\n]*\nexit 0\n"
@@ -263,7 +263,7 @@ describe("the demo", function()
     )
   end)
 
-  it("fails loudly when a command ends otherwise, and leaves nothing behind then either", function()
+  it("fails loudly for an unexpected exit code, and leaves nothing behind", function()
     local lua, remove = files.temporary(
       ('#!/bin/sh\n[ "$2" = status ] && exit 9\nexec %s "$@"\n'):format(command_process.interpreter)
     )

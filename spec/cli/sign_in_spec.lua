@@ -1,4 +1,4 @@
--- Signing in from the command line: which way, with what, and what is told when something is missing.
+-- Signing in from the command line: the ways, their options, and the messages when one is missing.
 
 local command = require "support.command"
 local emulator = require "autopilot.emulator"
@@ -72,7 +72,7 @@ describe("the command signs in", function()
     assert_signed_in(run(args, {}, { stdin = stdin }))
   end)
 
-  it("with a secret in the environment, asked to or not", function()
+  it("with a secret in the environment, with and without --auth", function()
     local env = {
       AZURE_TENANT_ID = "contoso",
       AZURE_CLIENT_ID = "app",
@@ -143,7 +143,7 @@ describe("the command signs in", function()
     assert.is_truthy(seen.url:find("client_id=some-id", 1, true), seen.url)
   end)
 
-  it("as a person with a code, which is shown on standard error", function()
+  it("with a code for a person, printed on standard error", function()
     local number = 0
     local ran = run("sync --auth device --client-id app", {}, {
       transport = function(request)
@@ -184,7 +184,7 @@ describe("the command signs in over real TLS", function()
     service.stop()
   end)
 
-  it("at the authority that the environment names, and the sync has started", function()
+  it("at the environment's authority, and starts the sync", function()
     local path, remove = private_file(service.client_secret)
     local env = service:environment {
       AZURE_CLIENT_ID = service.client_id,
@@ -224,7 +224,7 @@ describe("a secret from a file", function()
 end)
 
 describe("a refused sign-in", function()
-  it("ends in 5, with the refusal and what to do about it", function()
+  it("ends in 5, with the refusal and advice", function()
     local ran, requests = run("sync --auth secret", {
       AZURE_TENANT_ID = "contoso",
       AZURE_CLIENT_ID = "app",
@@ -237,7 +237,7 @@ describe("a refused sign-in", function()
     assert.is_truthy(ran.err:find("The client secret is wrong", 1, true))
   end)
 
-  it("is a report as every other", function()
+  it("is a report like any other", function()
     local ran = run("sync --json --auth secret", {
       AZURE_TENANT_ID = "contoso",
       AZURE_CLIENT_ID = "unknown",
@@ -251,7 +251,7 @@ describe("a refused sign-in", function()
   end)
 end)
 
-describe("a sign-in that cannot be tried", function()
+describe("an incomplete sign-in", function()
   local function mistake(args, env, given)
     local ran, requests = run(args, env, given)
     assert.equal(2, ran.code)
@@ -274,7 +274,7 @@ describe("a sign-in that cannot be tried", function()
     return env
   end
 
-  it("ends in 2 and names what is missing", function()
+  it("ends in 2 and names the missing option", function()
     for _, case in ipairs {
       { "secret", "AZURE_TENANT_ID", "--auth secret needs --tenant or AZURE_TENANT_ID" },
       { "secret", "AZURE_CLIENT_ID", "--auth secret needs --client-id or AZURE_CLIENT_ID" },
@@ -313,7 +313,7 @@ describe("a sign-in that cannot be tried", function()
     )
   end)
 
-  it("ends in 2 where options contradict each other", function()
+  it("ends in 2 for contradictory options", function()
     for args, sentence in pairs {
       ["--auth certificate --client-secret-file x"] = "--client-secret-file does not go with "
         .. "--auth certificate",
@@ -331,7 +331,7 @@ describe("a sign-in that cannot be tried", function()
     end
   end)
 
-  it("ends in 2 and names a file that cannot be used", function()
+  it("ends in 2 and names an unusable file", function()
     local missing = "/no/such/file: No such file or directory"
     for args, sentence in pairs {
       ["--client-secret-file /no/such/file"] = "--client-secret-file cannot be used: " .. missing,
@@ -348,7 +348,7 @@ describe("a sign-in that cannot be tried", function()
     )
   end)
 
-  it("ends in 2 where others can read the secret, or there is more than a secret", function()
+  it("ends in 2 if others can read the secret, or the file has more than a secret", function()
     local path, remove = files.temporary "hidden"
     os.execute(("chmod 644 '%s'"):format(path))
     local sentence = "--client-secret-file cannot be used: %s can be read by every user of this "
@@ -373,7 +373,7 @@ describe("a sign-in that cannot be tried", function()
     end
   end)
 
-  it("ends in 2 for the identity of this machine and a domain that cannot be checked", function()
+  it("ends in 2 for a managed identity with a domain, which cannot be checked", function()
     local sentence = "%s must be the tenant's id with --auth managed, which signs in to the tenant "
       .. "of this machine: whether a domain is that tenant's cannot be checked"
     for _, command_name in ipairs { "sync", "status", "token" } do
@@ -388,11 +388,11 @@ describe("a sign-in that cannot be tried", function()
     )
   end)
 
-  it("ends in 2 for a way that does not exist", function()
+  it("ends in 2 for an unknown way", function()
     assert.is_truthy(mistake("sync --auth secrt", complete):find("did you mean 'secret'?", 1, true))
   end)
 
-  it("ends in 2 for a value that its provider refuses", function()
+  it("ends in 2 for a value that the token provider refuses", function()
     local env = without "AZURE_CLIENT_SECRET"
     env.AZURE_CLIENT_SECRET = "hidden\1"
     assert.is_truthy(

@@ -114,7 +114,7 @@ describe("--auth", function()
     )
   end
 
-  it("secret signs in with a file, and tells a wrong secret", function()
+  it("secret signs in with a file, and reports a wrong secret", function()
     local args = ("--auth secret --tenant %s --client-id %s"):format(
       service.tenant,
       service.client_id
@@ -153,7 +153,7 @@ describe("--auth", function()
     assert_refused(args .. "--certificate " .. folder .. "/together.pem", {}, "AADSTS700016")
   end)
 
-  it("workload signs in with the platform's token, and tells one that does not match", function()
+  it("workload signs in with the platform's token, and reports one that does not match", function()
     local function jwt(subject)
       local claims = {
         iss = "https://issuer.test",
@@ -214,7 +214,7 @@ describe("--auth", function()
     assert_refused("--auth pipelines", job, "set SYSTEM_ACCESSTOKEN")
   end)
 
-  it("refresh signs in with the token in a file, and keeps the newer one there", function()
+  it("refresh signs in with the token in a file, and saves the new one there", function()
     local file = folder .. "/refresh-token"
     local function let_sign_in()
       local given = { client_id = "partner", user = "ann@partner.example" }
@@ -247,7 +247,7 @@ describe("--auth", function()
     os.execute(("chmod 600 '%s/together.pem'"):format(folder))
   end)
 
-  it("refresh leaves a symbolic link and its target as they are, and says so", function()
+  it("refresh leaves a symbolic link and its target unchanged, and says so", function()
     local file, link = folder .. "/refresh-token", folder .. "/link-to-refresh-token"
     local given = { client_id = "partner", user = "ann@partner.example" }
     local token = service:control("POST", "refreshtokens", given).refresh_token
@@ -291,7 +291,7 @@ describe("--auth", function()
     assert.same({ "started", "started", "started" }, outcomes)
   end)
 
-  it("managed signs in as the machine, and tells that there is no machine", function()
+  it("managed signs in as the machine, and says that there is no managed identity", function()
     local env = {
       IDENTITY_ENDPOINT = service.url .. "/msi/token",
       IDENTITY_HEADER = machine_key,
@@ -303,7 +303,7 @@ describe("--auth", function()
     assert_refused("--auth managed", {}, "no machine in Azure")
   end)
 
-  it("cli signs in with the account of az, and tells when az has none", function()
+  it("cli signs in with the account of az, and says when az has none", function()
     local token = service:control("POST", "tokens", { tenant = service.tenant }).token
     let_az(cjson.encode { accessToken = token, expires_on = os.time() + 3600 }, 0)
     assert_started("--auth cli --tenant " .. service.tenant)
@@ -334,7 +334,7 @@ describe("--auth", function()
     return tonumber(rest:match "(%d+)\n$"), rest
   end
 
-  it("device signs a person in who types the code, and tells when they decline", function()
+  it("device signs a person in with a code, and reports a refusal by the person", function()
     local code, output = with_person "approve"
     assert.same({ 0, "started" }, { code, output:match "started" })
     code, output = with_person "decline"
@@ -342,7 +342,7 @@ describe("--auth", function()
     assert.is_truthy(output:find("the sign-in was declined", 1, true), output)
   end)
 
-  it("env signs in as the variables say, and tells a wrong secret", function()
+  it("env signs in with the environment's settings, and reports a wrong secret", function()
     local env = {
       AZURE_TENANT_ID = service.tenant,
       AZURE_CLIENT_ID = service.client_id,
@@ -353,7 +353,7 @@ describe("--auth", function()
     assert_refused("--auth env", env, "AADSTS7000215")
   end)
 
-  it("default takes the first way that works, and tells why each of them does not", function()
+  it("default takes the first way that works, and says why each other fails", function()
     let_az("ERROR: Please run 'az login' to setup account.\n", 1)
     assert_started("--auth default", {
       AZURE_TENANT_ID = service.tenant,
@@ -387,7 +387,7 @@ describe("--auth", function()
     assert_refused("--auth default", env, "AZURE_TOKEN_CREDENTIALS must be dev, prod, or one of")
   end)
 
-  it("of each way shows what its token permits, without the token", function()
+  it("of each way prints the token's permissions, without the token", function()
     let_az("", 1)
     local secret = {
       AZURE_TENANT_ID = service.tenant,

@@ -8,8 +8,8 @@ local function lines(report)
   return status.lines(report)
 end
 
-describe("the status for people", function()
-  it("tells state, stamps with their age, and from when on a sync may be asked for", function()
+describe("the status as text", function()
+  it("shows state, stamps with their age, and when a sync is possible again", function()
     assert.are.same(
       {
         "Tenant        contoso",
@@ -29,13 +29,13 @@ describe("the status for people", function()
     )
   end)
 
-  it("tells that a sync may be stuck", function()
+  it("says that a sync may be stuck", function()
     local report =
       { sync_status = "in_progress", stuck_for = 4321, hint = "It may be stuck.", ready = false }
     assert.equal("Perhaps stuck It may be stuck.", lines(report)[5])
   end)
 
-  it("tells what is not known", function()
+  it("says what is unknown", function()
     assert.are.same({
       "State         not told",
       "Last sync     none on record",
@@ -44,7 +44,7 @@ describe("the status for people", function()
     }, lines { ready = true })
   end)
 
-  it("tells that a sync is in progress, and the cooldown beside it", function()
+  it("shows a sync in progress, and the cooldown", function()
     local report = { sync_status = "in_progress", ready = false }
     assert.equal("Ready         no: a sync is in progress", lines(report)[4])
     report.cooldown_until = now + 60
@@ -54,7 +54,7 @@ describe("the status for people", function()
     )
   end)
 
-  it("gives no age to a stamp that is ahead of the service's clock", function()
+  it("shows no age for a stamp that is ahead of the service's clock", function()
     local report = { ready = true, last_sync = now + 0.9, last_manual_trigger = now + 30 }
     assert.equal("Last sync     2026-01-01T00:00:00Z (0 s ago)", lines(report)[2])
     assert.equal("Last trigger  2026-01-01T00:00:30Z", lines(report)[3])

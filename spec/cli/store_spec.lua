@@ -27,7 +27,7 @@ describe("the option --store", function()
     return service:control("GET", "state").requests.sync
   end
 
-  it("has two commands at once send one request, and the second tell its answer", function()
+  it("lets two commands at once send one request, and the second report its answer", function()
     service:control("POST", "faults", { kind = "slow_answer", on = "sync", seconds = 0.5 })
     local script = ("for n in 1 2; do program sync --json --store '%s/one.db' & done; wait"):format(
       folder
@@ -45,7 +45,7 @@ describe("the option --store", function()
     assert.equal(1, posts())
   end)
 
-  it("has a later command know of the cooldown", function()
+  it("lets a later command respect the cooldown", function()
     env.AUTOPILOT_STORE = folder .. "/two.db"
     assert.equal(0, (command_process.run("sync", env)))
     local code, _, complaint = command_process.run("sync", env)
@@ -55,7 +55,7 @@ describe("the option --store", function()
     assert.equal(1, posts())
   end)
 
-  it("asks as without a store where that cannot be used, and says why", function()
+  it("is ignored when it cannot be used, and the reason is printed", function()
     local code, output, complaint = command_process.run("sync --store /", env)
     assert.equal(0, code, complaint)
     assert.truthy(output:find("started", 1, true), output)
@@ -65,8 +65,9 @@ describe("the option --store", function()
     )
   end)
 
-  it("refuses a password among the arguments, and an address that it does not know", function()
-    local password = "must not be empty, nor contain a password: give that in AUTOPILOT_STORE\n"
+  it("refuses a password among the arguments, and an unknown address", function()
+    local password = "must not contain a password, which other users of this machine could read: "
+      .. "it may be in the variable AUTOPILOT_STORE\n"
     for argument, told in pairs {
       ["redis://me:secret-word@host"] = "option '--store' " .. password,
       ["redis://me:secret/-word@host"] = "option '--store' " .. password,
@@ -86,7 +87,7 @@ describe("the option --store", function()
     end
   end)
 
-  it("needs to know the tenant", function()
+  it("needs a tenant", function()
     env.AZURE_TENANT_ID = nil
     local code, _, complaint = command_process.run(("sync --store '%s/x.db'"):format(folder), env)
     env.AZURE_TENANT_ID = service.tenant

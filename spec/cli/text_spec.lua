@@ -16,7 +16,7 @@ describe("a TIME on the command line", function()
     assert.equal(now - 86400, text.read_time("-1d", now))
   end)
 
-  it("is nothing else", function()
+  it("has no other form", function()
     local wrong =
       "tomorrow -10 10m +10m -10w --10m 0x10 1e9 inf nan - 2026-01-01 2026-01-01T00:00:00"
     for typed in wrong:gmatch "%S+" do
@@ -28,7 +28,7 @@ describe("a TIME on the command line", function()
     assert.is_nil(text.read_time("-" .. ("9"):rep(400) .. "d", now))
   end)
 
-  it("is explained when it is wrong, without being obeyed by a terminal", function()
+  it("has its error explained without control characters", function()
     local value, complaint = options.time "--since"("to\27[2Jmorrow")
     assert.is_nil(value)
     assert.matches(
@@ -39,7 +39,7 @@ describe("a TIME on the command line", function()
 end)
 
 describe("durations for people", function()
-  it("have two units at most, and no unit that is nothing", function()
+  it("have two units at most, and no unit with zero", function()
     for seconds, expected in pairs {
       [0] = "0 s",
       [0.99] = "0 s",
@@ -66,7 +66,7 @@ describe("moments for people", function()
     end
   end)
 
-  it("are Unix seconds where the system has no date for them", function()
+  it("are Unix seconds if the system has no date for them", function()
     assert.equal("100000000000000000000", text.time(1e20))
   end)
 end)

@@ -37,7 +37,7 @@ local of_application = {
 }
 
 describe("autopilot-sync token", function()
-  it("shows what an application's token says of itself", function()
+  it("prints the claims of an application's token", function()
     for _, args in ipairs { "token", "token --inspect" } do
       local ran = run(args, jwt(of_application))
       assert.equal(0, ran.code)
@@ -57,7 +57,7 @@ describe("autopilot-sync token", function()
     end
   end)
 
-  it("shows what a user's token says of itself", function()
+  it("prints the claims of a user's token", function()
     local ran = run(
       "token --inspect",
       jwt {
@@ -75,7 +75,7 @@ describe("autopilot-sync token", function()
     assert.is_truthy(ran.out:find("Tenant        not told", 1, true))
   end)
 
-  it("tells that the permission is missing", function()
+  it("says that the permission is missing", function()
     for _, roles in ipairs { { "Device.Read.All" }, { needed .. "X" }, {} } do
       local audience = "https://graph.microsoft.com"
       local ran = run("token", jwt { aud = audience, roles = roles[1] and roles or nil })
@@ -85,7 +85,7 @@ describe("autopilot-sync token", function()
     end
   end)
 
-  it("tells of a token that cannot be read, which is no failure", function()
+  it("says that a token cannot be read, which is no failure", function()
     local ran = run("token --inspect", "opaque-token")
     assert.equal(0, ran.code)
     assert.equal("A token was given. The token is opaque: it is no JSON Web Token.\n", ran.out)
@@ -95,7 +95,7 @@ describe("autopilot-sync token", function()
     assert.is_nil(facts.token)
   end)
 
-  it("shows all of it as JSON", function()
+  it("prints all claims as JSON", function()
     local ran = run("token --json", jwt(of_application))
     assert.same({
       ok = true,
@@ -111,7 +111,7 @@ describe("autopilot-sync token", function()
     }, cjson.decode(ran.out))
   end)
 
-  it("prints the token only when it is told to", function()
+  it("prints the token only on request", function()
     local token = jwt(of_application)
     for _, args in ipairs { "token", "token --inspect", "token --json", "token --quiet" } do
       local ran = run(args, token)
@@ -129,7 +129,7 @@ describe("autopilot-sync token", function()
     assert.is_truthy(both:find("Audience", 1, true))
   end)
 
-  it("lets no claim write to the terminal, or pass for another line", function()
+  it("prints no control characters or line ends from a claim", function()
     local ran = run("token", jwt { aud = "a\27[2J\nPermission    x is there", exp = 1e300 })
     assert.is_nil(ran.out:find("\27", 1, true))
     assert.is_nil(ran.out:find("\nPermission    x", 1, true))
@@ -147,7 +147,7 @@ describe("autopilot-sync token", function()
     end
   end)
 
-  it("tells why there is no token, in 5", function()
+  it("says why there is no token, and ends in 5", function()
     local given = {
       env = { AZURE_TENANT_ID = "t", AZURE_CLIENT_ID = "app", AZURE_CLIENT_SECRET = "hidden" },
       transport = function()
@@ -169,7 +169,7 @@ describe("autopilot-sync token", function()
     assert.equal("7000215", cjson.decode(ran.out).error.reason)
   end)
 
-  it("ends in 5 for a token that surely does not permit a sync, and says why", function()
+  it("ends in 5 for a token that does not permit a sync, and says why", function()
     local wrong = {
       TokenExpired = { { exp = now - 3 * 3600 }, "the token has expired 3 h ago" },
       WrongAudience = {
@@ -207,7 +207,7 @@ describe("autopilot-sync token", function()
     end
   end)
 
-  it("asks a token endpoint that fails again, as every command does", function()
+  it("retries a failing token endpoint, like every command", function()
     local asked, waits = 0, {}
     local ran = command.run("token --print", {
       env = { AZURE_TENANT_ID = "t", AZURE_CLIENT_ID = "app", AZURE_CLIENT_SECRET = "hidden" },
@@ -241,7 +241,7 @@ describe("autopilot-sync token", function()
     end
   )
 
-  it("ends in 2 where no way to sign in is chosen", function()
+  it("ends in 2 if no way to sign in is chosen", function()
     assert.equal(2, run("token", "").code)
   end)
 end)

@@ -3,7 +3,7 @@
 local command = require "support.command"
 local emulator = require "autopilot.emulator"
 
---- Runs a command against an emulator, in a world whose time only sleeping moves.
+--- Runs a command against an emulator, in a world whose clock only sleeping advances.
 local function run(args, rules)
   local options = {
     clients = { app = { secret = "the-secret-of-the-application" } },
@@ -41,7 +41,7 @@ local function run(args, rules)
 end
 
 describe("--verbose", function()
-  it("tells requests, answers, pauses and their reasons, each with its time", function()
+  it("prints requests, answers, pauses and their reasons, each with its time", function()
     local ran =
       run("sync --verbose", { faults = { { kind = "throttle", on = "sync", retry_after = 3 } } })
     assert.equal(0, ran.code)
@@ -64,13 +64,13 @@ describe("--verbose", function()
     end
   end)
 
-  it("tells what a command waits for", function()
+  it("prints what a command waits for", function()
     local ran = run("sync --wait --verbose", { duration = 5 })
     assert.equal(0, ran.code)
     assert.matches("\n   %d%.%d+ %* wait: in_progress %(%d s so far%), next read in ", ran.err)
   end)
 
-  it("tells why ensure waits", function()
+  it("prints why ensure waits", function()
     local ran = run("ensure --verbose", { duration = 20, is_triggered = true })
     assert.equal(0, ran.code)
     local wait = " %* step: action wait, reason a sync is in progress that was triggered before\n"
@@ -81,7 +81,7 @@ describe("--verbose", function()
     assert.equal(1, lines)
   end)
 
-  it("tells no token and no secret", function()
+  it("prints no token and no secret", function()
     for _, args in ipairs { "sync --verbose", "token --print --quiet --verbose" } do
       local ran = run(args)
       assert.equal(0, ran.code)
@@ -90,7 +90,7 @@ describe("--verbose", function()
     end
   end)
 
-  it("tells what doctor and token send", function()
+  it("prints the requests of doctor and token", function()
     local ran = run "doctor --verbose"
     assert.matches("\n +0%.%d+ > GET https://graph%.[^\n]+\n", "\n" .. ran.err)
     assert.matches("\n +0%.%d+ > POST https://login%.[^\n]+\n", ran.err)
@@ -99,7 +99,7 @@ describe("--verbose", function()
     assert.equal("", run("doctor").err)
   end)
 
-  it("leaves standard output to the report", function()
+  it("keeps its lines out of standard output", function()
     local ran = run "--verbose sync --json"
     assert.matches("^{[^\n]*}\n$", ran.out)
     assert.equal("", run("sync --json").err)

@@ -29,7 +29,7 @@ local function new_world(given)
 end
 
 describe("autopilot-sync", function()
-  it("ensure asks for a sync and waits for it where no earlier sync counts", function()
+  it("ensure starts a sync and waits for it if no earlier sync counts", function()
     local world, service = new_world()
     local ran = command.run({ "ensure", "--since", "-10m" }, world)
     assert.equal(0, ran.code)
@@ -37,7 +37,7 @@ describe("autopilot-sync", function()
     assert.equal(1, service.requests.sync)
   end)
 
-  it("says that the clock is wrong where it was never set", function()
+  it("says that the clock was never set", function()
     local world = new_world()
     function world.now()
       return 10
@@ -53,7 +53,7 @@ describe("autopilot-sync", function()
     end
   end)
 
-  it("ensure asks for no sync where an earlier one counts", function()
+  it("ensure starts no sync if an earlier one counts", function()
     local world, service = new_world()
     command.run({ "sync", "--wait" }, world)
     service:advance(100)
@@ -65,7 +65,7 @@ describe("autopilot-sync", function()
     assert.equal(1, service.requests.sync)
   end)
 
-  it("ensure --no-wait says when to come again, and sleeps not at all", function()
+  it("ensure --no-wait says when to ask again, and never sleeps", function()
     local world = new_world()
     command.run({ "sync", "--wait" }, world)
     world.sleep = function()
@@ -79,7 +79,7 @@ describe("autopilot-sync", function()
     assert.equal("client", report.answered_by)
   end)
 
-  it("wait waits for a sync of another client, and asks for no sync itself", function()
+  it("wait waits for another client's sync, and starts none", function()
     local world, service = new_world()
     assert(service:trigger "contoso.example")
     local ran = command.run({ "wait" }, world)
@@ -96,14 +96,14 @@ describe("autopilot-sync", function()
     assert.is_true(service:now() - began <= 30)
   end)
 
-  it("sync --wait goes on until the sync has completed", function()
+  it("sync --wait waits until the sync has completed", function()
     local world, service = new_world()
     local ran = command.run({ "sync", "--wait", "--json" }, world)
     assert.equal("completed", cjson.decode(ran.out).outcome)
     assert.is_true(service:now() >= service:record("contoso.example").last_sync)
   end)
 
-  it("sync tells when to ask again, although the service does not", function()
+  it("sync says when to ask again, even if the service does not", function()
     local world, service = new_world()
     assert(service:trigger "contoso.example")
     service:advance(100)
@@ -120,7 +120,7 @@ describe("autopilot-sync", function()
     assert.is_nil(ran.err:find "[\n\27]")
   end)
 
-  -- The times that the lines of progress told, in their order.
+  -- The times in the lines of progress, in their order.
   local function told_seconds(text)
     local list = {}
     for elapsed in text:gmatch "%(([%w ]+) so far%)" do
@@ -130,7 +130,7 @@ describe("autopilot-sync", function()
     return list
   end
 
-  it("redraws it each second, however seldom the status is read", function()
+  it("redraws it each second, even between reads of the status", function()
     for _, args in ipairs { { "ensure" }, { "sync", "--wait" }, { "wait" } } do
       local world, service = new_world { is_terminal = true }
       if args[1] == "wait" then
@@ -165,7 +165,7 @@ describe("autopilot-sync", function()
     assert.matches("^\rin_progress\r", command.run({ "ensure" }, world).err)
   end)
 
-  it("takes the line away before it tells of an interrupt", function()
+  it("erases the line before it reports an interrupt", function()
     local world = new_world { is_terminal = true }
     local slept = 0
     world.sleep = function()
@@ -189,7 +189,7 @@ describe("autopilot-sync", function()
     assert.equal("", command.run({ "ensure" }, world).err)
   end)
 
-  it("refuses a moment that has not come, and two moments at once", function()
+  it("refuses a time in the future, and two times at once", function()
     local wrong = {
       ["option '%-%-since' must not be in the future"] = { "--since", "2999-01-01T00:00:00Z" },
       ["in the future: give seconds, not milliseconds"] = { "--since", "1790000000000" },

@@ -1,4 +1,4 @@
--- Whose sync a command asks for: that of the token's tenant, and nothing is sent where another is named.
+-- The tenant of a command is the token's; if the user names another one, nothing is sent.
 
 local cjson = require "cjson.safe"
 local command = require "support.command"
@@ -32,7 +32,7 @@ describe("the command with a token of another tenant", function()
     [""] = "The tenant was named by AZURE_TENANT_ID: unset it, or sign in to that tenant.",
   }
 
-  it("sends nothing, ends in 5, and says who named the tenant", function()
+  it("sends nothing, ends in 5, and says which option or variable named the tenant", function()
     for option, cure in pairs(cures) do
       for _, name in ipairs { "sync", "status", "wait", "ensure", "sync --wait" } do
         local ran, requests =
@@ -79,7 +79,7 @@ describe("the command with a token of another tenant", function()
     end
   end)
 
-  it("asks for a sync where the tenant is that of the token, or none is named", function()
+  it("starts a sync if the tenant is the token's, or none is named", function()
     for _, option in ipairs { "--tenant " .. ours, "" } do
       local ran = run("sync --json " .. option)
       local report = cjson.decode(ran.out)
@@ -89,17 +89,17 @@ describe("the command with a token of another tenant", function()
     end
   end)
 
-  it("tells by its id which tenant it was, where that was named by a domain", function()
+  it("prints the tenant's id if the user named a domain", function()
     local report = cjson.decode(run("sync --json --tenant contoso.example").out)
     assert.equal("contoso.example", report.tenant)
     assert.equal(ours, report.tenant_id)
   end)
 end)
 
-describe("a tenant that is not that of the token", function()
+describe("a tenant that differs from the token's", function()
   local client_of = require "autopilot.cli.client"
 
-  it("is told with who named it and how that is mended, in 5", function()
+  it("is reported with its source and the correction, and ends in 5", function()
     local sentence = "The tenant was named by %s: %s, or sign in to that tenant."
     for origin, cure in pairs {
       ["--tenant"] = "name the one of the token",

@@ -1,4 +1,4 @@
--- The token goes to a host over TLS, or to this machine, and nowhere else.
+-- The token is sent to a host over TLS, or to this machine, and nowhere else.
 
 local autopilot_client = require "autopilot.client"
 local mistake = require("support.mistakes").of_client
@@ -9,7 +9,7 @@ describe("autopilot.client: the base_url", function()
     return pcall(autopilot_client, { token = "t", base_url = url, transport = function() end })
   end
 
-  it("is a scheme, a host and perhaps a port", function()
+  it("is a scheme, a host and an optional port", function()
     for _, url in ipairs {
       "https://graph.example",
       "https://graph.example/",
@@ -54,7 +54,7 @@ describe("autopilot.client: the base_url", function()
     end
   end)
 
-  it("is refused with anything more, whatever trick hides it", function()
+  it("is refused with anything else, in any disguise", function()
     for _, url in ipairs {
       "",
       "graph.microsoft.com",
@@ -108,13 +108,13 @@ describe("autopilot.client: the base_url", function()
     end
   end)
 
-  it("is never quoted, since a password may stand in it", function()
+  it("is never quoted, because it may contain a password", function()
     local message = mistake { base_url = "https://admin:hunter2@host" }
     assert.is_nil(message:find "hunter2")
     assert.is_nil(message:find "admin")
   end)
 
-  it("takes the place of the cloud's host, and nothing else", function()
+  it("replaces the cloud's host only", function()
     local world = virtual_world.new()
     local client, transport = world:scripted(
       { { status = 204 } },

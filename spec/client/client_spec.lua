@@ -8,7 +8,7 @@ local virtual_world = require "support.virtual_world"
 local raised = mistakes.raised
 
 describe("autopilot.client: defaults", function()
-  it("are those of the contract", function()
+  it("are the documented ones", function()
     local world = virtual_world.new()
     local client, transport = world:scripted { { status = 204 } }
     client:sync()
@@ -65,7 +65,7 @@ describe("autopilot.client: close", function()
     assert.equal("autopilot.client (closed)", tostring(client))
   end)
 
-  it("ends the client: every method raises at its caller's line then", function()
+  it("ends the client: every method then raises at the caller's line", function()
     local client, transport = virtual_world.new():scripted {}
     client:close()
     for _, method in ipairs { "sync", "status", "wait", "ensure" } do
@@ -80,7 +80,7 @@ describe("autopilot.client: close", function()
     assert.equal(0, #transport.requests)
   end)
 
-  it("says how to write a call without its colon", function()
+  it("explains a call without its colon", function()
     local client = virtual_world.new():scripted {}
     for _, method in ipairs { "sync", "status", "wait", "ensure", "doctor", "close" } do
       for _, argument in ipairs { false, { timeout = 1 } } do
@@ -120,7 +120,7 @@ describe("autopilot.client: close", function()
     search(client)
   end)
 
-  it("leaves a transport alone that the caller gave", function()
+  it("leaves the caller's own transport open", function()
     local closed = false
     local transport = setmetatable({
       close = function()

@@ -20,7 +20,7 @@ local function failure_when_closed_asleep(answers, options)
   return failure, transport
 end
 
-describe("autopilot.client: closed while it waits for the next attempt, it tells", function()
+describe("autopilot.client: closed while it waits for the next attempt, it reports", function()
   it("that it was throttled, and until when", function()
     local answers = { { status = 429, headers = { ["retry-after"] = "100" } } }
     local failure, transport = failure_when_closed_asleep(answers)
@@ -34,7 +34,7 @@ describe("autopilot.client: closed while it waits for the next attempt, it tells
     assert.equal(1, #transport.requests)
   end)
 
-  it("that the service failed, and that the request may have come there", function()
+  it("that the service failed, and that the request may have arrived", function()
     local failure = failure_when_closed_asleep { { status = 503 } }
     assert.equal("unavailable", failure.outcome)
     assert.equal("unknown", failure.delivered)
@@ -51,7 +51,7 @@ describe("autopilot.client: closed while it waits for the next attempt, it tells
     assert.equal("client", failure.answered_by)
   end)
 
-  it("the cooldown that it waits out, of which an earlier answer told", function()
+  it("the cooldown of an earlier answer that it waits for", function()
     local world = virtual_world.new()
     local client, transport
     client, transport = world:scripted({ { status = 204 } }, {
@@ -99,7 +99,7 @@ describe("autopilot.client: closed by another coroutine while its store answers"
 end)
 
 describe("autopilot.client: closed while its request is under way", function()
-  it("keeps the token out of the report all the same", function()
+  it("keeps the token out of the report", function()
     local client
     local token = ("opaque-%d-"):format(os.time()):rep(3)
     client = virtual_world.new():client {

@@ -51,7 +51,7 @@ local function assert_fault(name, text, report, checks)
 end
 
 describe("client:doctor", function()
-  it("finds nothing wrong where a sync would start, with two requests that read", function()
+  it("finds no fault where a sync would start, with two requests that only read", function()
     local report, checks, service = examine()
     assert.is_true(report.ok)
     assert.equal(2, service.requests.status)
@@ -79,7 +79,7 @@ describe("client:doctor", function()
     assert.matches("^a sync is possible in 9 min 1%d s, at 2026%-01%-01T", checks.cooldown.text)
   end)
 
-  it("warns of a sync that failed, which is no fault of this set-up", function()
+  it("warns of a failed sync, which is not a fault of this set-up", function()
     local report, checks = examine(nil, nil, {
       before = function(_, world, service)
         service:trigger("contoso", { failed = true })
@@ -104,7 +104,7 @@ describe("client:doctor", function()
     assert.matches("none has completed since", checks.last_sync.advice)
   end)
 
-  it("compares the clocks, and goes on although they differ", function()
+  it("compares the clocks, and continues if they differ", function()
     for ahead, told in pairs {
       [0] = { "ok", "^the same" },
       [30] = { "ok", "^29 s behind" },
@@ -130,7 +130,7 @@ describe("client:doctor", function()
     assert.matches("expired %d+ d %d+ h ago by this machine's clock", checks.token.text)
   end)
 
-  it("names the check that shows how the network failed, and skips those behind it", function()
+  it("names the failed check of the network, and skips those behind it", function()
     for stage, name in pairs {
       resolve = "name_resolution",
       proxy = "proxy",
@@ -154,7 +154,7 @@ describe("client:doctor", function()
     end
   end)
 
-  it("says of a lost answer that it was sent, and nothing of a sync", function()
+  it("says that a request with a lost answer was sent, and does not mention a sync", function()
     local network = { stage = "receive", message = "it is broken", delivered = "unknown" }
     local _, report = virtual_world.new():scripted({ { network = network } }):doctor()
     assert.matches("^The connection broke, or the time was over", report.hint)
@@ -163,7 +163,7 @@ describe("client:doctor", function()
     assert.matches("^The connection could not be made secure", report.hint)
   end)
 
-  it("says that its deadline has passed, and not that a permission is missing", function()
+  it("says that its deadline has passed, not that a permission is missing", function()
     for name, title in pairs { token = "sign_in", status = "permission" } do
       local world = virtual_world.new()
       local client = world:emulated(nil, {
@@ -184,7 +184,7 @@ describe("client:doctor", function()
     end
   end)
 
-  it("says who answers in place of the service", function()
+  it("says which server answered instead of the service", function()
     for _, answer in ipairs {
       { status = 200, body = "<html><title>Please sign in</title></html>" },
       { status = 302, headers = { location = "https://portal.test/x" } },
@@ -197,7 +197,7 @@ describe("client:doctor", function()
     end
   end)
 
-  it("says why there is no token, and lists what signing in answered", function()
+  it("says why there is no token, with the token endpoint's answer", function()
     local report, checks = examine(nil, {
       token = function()
         return nil,
@@ -213,7 +213,7 @@ describe("client:doctor", function()
     end
   end)
 
-  it("says what is wrong with a token that must not be sent", function()
+  it("says why a token must not be sent", function()
     local tenant = "11111111-2222-3333-4444-555555555555"
     local audience, roles =
       "https://graph.microsoft.com", { "DeviceManagementServiceConfig.ReadWrite.All" }
@@ -241,7 +241,7 @@ describe("client:doctor", function()
     )
   end)
 
-  it("says which permission is missing, by the token or by the service", function()
+  it("says which permission is missing, according to the token or the service", function()
     local report, checks = examine(nil, { token = jwt { roles = { "Device.Read.All" } } })
     assert_fault("permission", "DeviceManagementServiceConfig.ReadWrite.All", report, checks)
     assert.equal("ok", checks.token.state)
@@ -280,7 +280,7 @@ describe("client:doctor", function()
     assert.equal(1, #transport.requests)
   end)
 
-  it("writes a value to the store and removes it, and says what the store says", function()
+  it("writes a value to the store, removes it, and reports the store's error", function()
     local store, kept = memory_store {}, {}
     local add = store.add
     function store.add(self, key, value, ttl)
@@ -311,7 +311,7 @@ describe("client:doctor", function()
     assert.is_nil(text:find("cookie-secret", 1, true))
   end)
 
-  it("raises for a mistake of the caller only", function()
+  it("raises for a caller's mistake only", function()
     local client = virtual_world.new():emulated()
     assert.has_error(function()
       client:doctor { deadlin = 5 }

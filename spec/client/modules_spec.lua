@@ -67,9 +67,9 @@ local clients = {
   end,
 }
 
-describe("a client that cannot open a file once it has been made", function()
+describe("a client that cannot open files any more", function()
   for kind, options in pairs(clients) do
-    it("needs none, whatever it is asked for and whatever goes wrong: with " .. kind, function()
+    it("needs none, for every operation and failure: with " .. kind, function()
       for _, call in ipairs(calls) do
         for _, trouble in ipairs(troubles) do
           local world = virtual_world.new()
@@ -118,7 +118,7 @@ local function modules_of_client()
 end
 
 describe("making a client", function()
-  it("loads or reads all modules that these name, and reads none in vain", function()
+  it("loads or reads all modules of this list, and reads none that are not needed", function()
     local at_hand, named = modules_of_client(), {}
     for module in pairs(at_hand) do
       local path = "lua/" .. module:gsub("%.", "/")
@@ -141,7 +141,7 @@ describe("making a client", function()
 end)
 
 -- Makes a client, opens files until as many descriptors are left as it is told, and asks for a sync. Prints
--- what came of it: `unmade` and why, `raised` and what, or `told`, the outcome and whether it was delivered.
+-- the result: `unmade` and why, `raised` and what, or `told`, the outcome and whether it was delivered.
 local script = [[
 local made, client = pcall(function()
   return require("autopilot").client {
@@ -177,7 +177,7 @@ else
 end
 ]]
 
---- What may be told, by whether the service received the request.
+--- The reports that are true, by whether the service received the request.
 local true_words = {
   [true] = {
     ["started yes"] = true,
@@ -189,7 +189,7 @@ local true_words = {
   },
 }
 
-describe("a script that may have few files open", function()
+describe("a script with a low limit of open files", function()
   local service, path, remove
 
   setup(function()
@@ -225,7 +225,7 @@ describe("a script that may have few files open", function()
     return output, has_arrived
   end
 
-  it("is told what became of its request, however few they are", function()
+  it("learns what became of its request, however low the limit is", function()
     local outcomes = {}
     for limit = 12, 64 do
       local fault = limit % 2 == 0 and "lost_answer" or "lost_request"

@@ -1,4 +1,4 @@
--- The client's options and those of its methods: a mistake raises where it was made, and names the option.
+-- The client's options and those of its methods: a mistake raises at the caller's line, and names the option.
 
 local autopilot = require "autopilot"
 local autopilot_client = require "autopilot.client"
@@ -109,7 +109,7 @@ describe("autopilot.client: a mistyped option", function()
     end
   end)
 
-  it("raises for a retry that is neither a policy nor false", function()
+  it("raises for a retry that is not a policy or false", function()
     assert.is_truthy(mistake({ retry = true }):find "must be like autopilot.retry.policy")
     assert.is_truthy(mistake({ retry = {} }):find "must be like autopilot.retry.policy")
     assert.has_no.errors(function()
@@ -118,16 +118,18 @@ describe("autopilot.client: a mistyped option", function()
     end)
   end)
 
-  it("raises for an api_version that would leave its place in the path", function()
+  it("raises for an api_version that would change the path", function()
     for _, version in ipairs { "", "..", ".", "../x", "v1.0?x", "v1.0#x", "v 1", "v1\r\n" } do
       assert.is_truthy(mistake({ api_version = version }):find "api_version", version)
     end
   end)
 
-  it("raises for a tenant that is no id and no domain", function()
+  it("raises for a tenant that is not an id or domain", function()
     for _, tenant in ipairs { "", "a b", "a/b", "a\r\nb", "a\0b" } do
       assert.is_truthy(mistake({ tenant = tenant }):find "must be a tenant id or a domain")
     end
+    local message = mistake { tenant = "6babcaad-604b-40ac-a9d7-9fd97c0b779" }
+    assert.is_truthy(message:find("an id has 36 characters, this one 35", 1, true), message)
   end)
 end)
 
@@ -188,7 +190,7 @@ describe("autopilot.client: methods", function()
   end)
 end)
 
-describe("a file of authorities that cannot be used", function()
+describe("an unusable file of authorities", function()
   local pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
   -- Everything that takes the option.
@@ -214,7 +216,7 @@ describe("a file of authorities that cannot be used", function()
     end
   end
 
-  it("is told before anything is tried", function()
+  it("is reported before any request", function()
     expect("/no/such/file", "cannot be read: /no/such/file: No such file or directory")
     expect("/", "cannot be read: /: it is a folder")
     local wrong = { "no certificate", "-----BEGIN PRIVATE KEY-----\n", ("\48\130\3\1"):rep(40000) }
@@ -228,7 +230,7 @@ describe("a file of authorities that cannot be used", function()
     remove()
   end)
 
-  it("is told of each tenant of a fleet, and nothing is tried", function()
+  it("is reported for each tenant of a fleet, without requests", function()
     local function token()
       return "t"
     end
@@ -241,7 +243,7 @@ describe("a file of authorities that cannot be used", function()
     end
   end)
 
-  it("is none with one certificate, wherever it stands in the file", function()
+  it("is usable if it has one certificate, at any position", function()
     local kinds = { pem, ("# words\n"):rep(20000) .. pem, (pem:gsub(" CERT", " TRUSTED CERT")) }
     for _, text in ipairs(kinds) do
       local path, remove = files.temporary(text)

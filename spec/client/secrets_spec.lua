@@ -26,7 +26,7 @@ describe("autopilot.client: secrets and header values", function()
     end
   end)
 
-  it("refuses an empty token, and one that is neither text nor a provider", function()
+  it("refuses an empty token, and one that is not text or a provider", function()
     assert.is_truthy(mistake({ token = "" }):find "option 'token' must not be empty")
     for _, bad in ipairs { 5, true, {} } do
       assert.is_truthy(
@@ -43,7 +43,7 @@ describe("autopilot.client: secrets and header values", function()
     end
   end)
 
-  it("refuses a client_request_id that is no plain id, without quoting it", function()
+  it("refuses a client_request_id that is not a plain id, without quoting it", function()
     local client, transport = virtual_world.new():scripted {}
     local bad_ids = { "", "fleet\r\nX: y", "fleet\0", "fleet 1", "fleet:1", ("f"):rep(129) }
     for _, bad in ipairs(bad_ids) do
@@ -60,7 +60,7 @@ describe("autopilot.client: secrets and header values", function()
     assert.is_nil(mistake({ http = { proxy = "ftp://me:hunter2@proxy" } }):find "hunter2")
   end)
 
-  it("refuses a proxy for http, where the token would pass in the clear", function()
+  it("refuses a proxy for http, to which the token would be readable", function()
     local line
     local message = raised(function()
       line = mistakes.this_line() + 1

@@ -1,5 +1,5 @@
--- Whose sync it is: no report names a tenant that was not asked, and what is plainly wrong with a token is
--- told before anything is sent.
+-- The tenant of a report is the one that was asked, and an unusable token is reported
+-- before any request.
 
 local autopilot = require "autopilot"
 local base64url = require "autopilot.base.base64url"
@@ -52,7 +52,7 @@ local function client_of(given)
   return autopilot.client(overlay(options, given)), requests
 end
 
---- What comes of a sync with that token, and how many requests were sent.
+--- The result of a sync with that token, and how many requests were sent.
 local function sync_with(token, given)
   local client, requests = client_of(overlay({ token = token }, given))
   local report, failure = client:sync()
@@ -94,7 +94,7 @@ describe("a report", function()
     end
   end)
 
-  it("of every operation does", function()
+  it("names it for every operation", function()
     for _, operation in ipairs { "status", "ensure", "wait", "sync" } do
       local client = client_of { token = jwt() }
       local report, failure = client[operation](client)
@@ -103,7 +103,7 @@ describe("a report", function()
     end
   end)
 
-  it("names none where the token is opaque or does not tell, which is no failure", function()
+  it("names none if the token is opaque or has no tenant, which is no failure", function()
     for _, token in ipairs { "opaque", jwt { tid = "none" }, "e30.e30.x", jwt { tid = {} } } do
       local report = sync_with(token)
       assert.equal("started", report.outcome)
@@ -128,7 +128,7 @@ describe("a report", function()
 end)
 
 describe("a token of another tenant", function()
-  it("is not sent, and both are named", function()
+  it("is not sent, and both tenants are named", function()
     for _, tenant in ipairs { theirs, theirs:upper(), "{" .. theirs .. "}" } do
       local failure = assert_refused("TenantMismatch", { ours, theirs }, jwt(), { tenant = tenant })
       assert.equal(tenant, failure.tenant)
@@ -138,7 +138,7 @@ describe("a token of another tenant", function()
     end
   end)
 
-  it("is told from the same tenant in braces or capitals", function()
+  it("is not confused with the same tenant in braces or capitals", function()
     for _, tenant in ipairs { ours, ours:upper(), "{" .. ours:upper() .. "}" } do
       assert.equal("started", sync_with(jwt(), { tenant = tenant }).outcome)
     end
@@ -158,8 +158,8 @@ describe("a token of another tenant", function()
   end)
 end)
 
-describe("a token that cannot be of use", function()
-  it("is told as expired, and since when", function()
+describe("an unusable token", function()
+  it("is reported as expired, and since when", function()
     for ago, said in pairs {
       [0] = "0 s ago",
       [59] = "59 s ago",
@@ -171,7 +171,7 @@ describe("a token that cannot be of use", function()
     end
   end)
 
-  it("is asked for anew once where it has expired, as its file may hold a newer one", function()
+  it("is fetched again once if it has expired, because its file may have a newer one", function()
     local asks = {}
     local report = sync_with(function(ask)
       asks[#asks + 1] = ask
@@ -192,7 +192,7 @@ describe("a token that cannot be of use", function()
     end
   )
 
-  it("is told as one for another service, naming both", function()
+  it("is reported as one for another service, naming both", function()
     local said = { "https://management.azure.com", "https://graph.microsoft.com" }
     assert_refused("WrongAudience", said, jwt { aud = "https://management.azure.com" })
     assert_refused("WrongAudience", "https://graph.microsoft.us", jwt(), { cloud = "us_gov" })
@@ -214,14 +214,14 @@ describe("a token that cannot be of use", function()
     end
   )
 
-  it("is told as one without the permission", function()
+  it("is reported as one without the permission", function()
     assert_refused("MissingPermission", needed, jwt { roles = { "Device.Read.All" } })
     assert_refused("MissingPermission", needed, jwt { roles = "none", scp = "openid User.Read" })
     local reads = { "DeviceManagementServiceConfig.Read.All" }
     assert_refused("MissingPermission", needed, jwt { roles = reads })
   end)
 
-  it("may have the permission in every way, or not mention any", function()
+  it("may have the permission in every form, or not mention any", function()
     for _, changes in ipairs {
       { roles = { "x", needed:lower() } },
       { roles = "none", scp = "openid " .. needed },
@@ -239,7 +239,7 @@ describe("a token that cannot be of use", function()
     assert.equal("MissingPermission", failure.error.code)
   end)
 
-  it("of a cache is asked for anew once, as the permission may have been granted since", function()
+  it("of a cache is fetched again once: the permission may be new", function()
     local granted, asked = false, 0
     local client = client_of {
       token = autopilot.token.cached(function()
@@ -254,7 +254,7 @@ describe("a token that cannot be of use", function()
     assert.equal(2, asked)
   end)
 
-  it("of a person signed in to the Azure CLI has a hint of its own", function()
+  it("of a person signed in to the Azure CLI has its own hint", function()
     local failure = assert_refused(
       "MissingPermission",
       needed,
@@ -277,7 +277,7 @@ describe("a fleet of several tenants", function()
     return reports, #requests
   end
 
-  it("takes no ready token", function()
+  it("refuses a fixed token", function()
     for _, tenants in ipairs {
       { "a.test", "b.test" },
       function()
@@ -296,7 +296,7 @@ describe("a fleet of several tenants", function()
     assert.same({ "started", 1 }, { reports[1].outcome, sent })
   end)
 
-  it("gets nothing from a provider that signs in to one tenant only", function()
+  it("reports no token if the provider signs in to one tenant only", function()
     local function getenv() end
     for _, provider in ipairs {
       autopilot.token.static "t",
@@ -312,7 +312,7 @@ describe("a fleet of several tenants", function()
     assert.equal("started", reports[1].outcome)
   end)
 
-  it("goes on to the next provider of a chain", function()
+  it("continues with the next provider of a chain", function()
     local chain = autopilot.token.chain {
       autopilot.token.managed_identity { getenv = function() end },
       function(ask)

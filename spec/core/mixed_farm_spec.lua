@@ -1,4 +1,4 @@
--- Where some nodes of a host speak HTTP/2 and others HTTP/1.1, or some clients do, no answer becomes another
+-- If some nodes of a host speak HTTP/2 and others HTTP/1.1, or some clients do, no answer becomes another
 -- tenant's report: no request goes out on an HTTP/1.1 connection on which another one awaits its answer.
 
 local autopilot = require "autopilot"
@@ -152,7 +152,7 @@ describe_http2("where libcurl has sent two requests over one HTTP/1.1 connection
   after_each(wire.close)
   teardown(wire.teardown)
 
-  it("neither of them has an answer", function()
+  it("neither of two requests on one connection has an answer", function()
     local folder, library = preloaded.build(pretence)
     finally(function()
       preloaded.remove(folder)
@@ -217,7 +217,7 @@ end
 describe("a connection over which requests are sent one after another", function()
   after_each(wire.close)
 
-  it("gives each its answer, also before the one before it is taken", function()
+  it("gives each its answer, even before the previous one is taken", function()
     local folder, library = preloaded.build(one_connection)
     finally(function()
       preloaded.remove(folder)

@@ -5,7 +5,7 @@ local emulated_service = require "support.emulated_service"
 local files = require "support.files"
 local shell = require "autopilot.cli.emulate.shell"
 
--- Two requests on one connection, with output in between; what came of them goes to a file.
+-- Two requests on one connection, with output in between; their results go to a file.
 local printing = [[
 local http = { ca_file = arg[3] }
 local client = require("autopilot").client { token = arg[1], base_url = arg[2], http = http }
@@ -51,7 +51,7 @@ assert(require("autopilot").client({ token = arg[1], base_url = arg[2], http = h
 ignored()
 ]]
 
-describe("a process with the library in it", function()
+describe("a process that uses the library", function()
   local service, interpreter
 
   setup(function()
@@ -86,7 +86,7 @@ describe("a process with the library in it", function()
     return output
   end
 
-  it("prints into no connection where its standard streams are closed", function()
+  it("prints into no connection if its standard streams are closed", function()
     for _, redirections in ipairs { "<&- >&- 2>&-", ">&- 2>&-", "<&-", "2>&-" } do
       service:control("POST", "reset")
       local path, remove = files.temporary ""
@@ -96,14 +96,14 @@ describe("a process with the library in it", function()
     end
   end)
 
-  it("fails to write where there is nobody to write to", function()
+  it("gets an error when it writes to a closed pipe", function()
     local path, remove = files.temporary ""
     run(printing, "<&- >&- 2>&-", path)
     assert.equal("true 204, false, false, true 200, false, false, nil", files.read(path))
     remove()
   end)
 
-  it("ignores the signals that it ignored before", function()
+  it("still ignores the signals that it ignored before", function()
     if not files.read "/proc/self/status" then
       return pending "needs /proc"
     end
@@ -111,7 +111,7 @@ describe("a process with the library in it", function()
     assert.equal(before, after)
   end)
 
-  it("hands nothing on to the programs that it starts", function()
+  it("passes no descriptors on to the programs that it starts", function()
     local before, after = run(listing, "</dev/null"):match "^(.-\n)\n(.-\n)\n"
     if not (before and before:find "/dev/null") then
       return pending "needs /proc"

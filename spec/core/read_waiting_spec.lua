@@ -24,7 +24,7 @@ local function next_of(file)
 end
 
 describe("core.read_waiting", function()
-  it("gives what is there, and false when there is nothing yet", function()
+  it("gives the available data, or false when there is none yet", function()
     local reader, writer, remove = pipe()
     assert.is_false(core.read_waiting(reader))
     writer:write "one\ntw"
@@ -39,7 +39,7 @@ describe("core.read_waiting", function()
     remove()
   end)
 
-  it("gives nil at the end, and as often as it is asked", function()
+  it("gives nil at the end, each time", function()
     local reader = io.popen("printf last", "r")
     assert.equal("last", next_of(reader))
     for _ = 1, 2 do
@@ -50,7 +50,7 @@ describe("core.read_waiting", function()
     reader:close()
   end)
 
-  it("gives nil and why where nothing can be read", function()
+  it("gives nil and the reason for an unreadable stream", function()
     local folder = assert(io.open("/", "rb"))
     local text, message = core.read_waiting(folder)
     folder:close()
@@ -58,7 +58,7 @@ describe("core.read_waiting", function()
     assert.matches("^error %d+ of the system$", message)
   end)
 
-  it("raises for what is no open file", function()
+  it("raises for anything but an open file", function()
     local file = assert(io.open("/dev/null", "rb"))
     file:close()
     for _, value in ipairs { file, 1, {}, "text" } do

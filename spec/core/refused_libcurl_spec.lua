@@ -46,7 +46,7 @@ describe("a libcurl", function()
     assert.equal(sentence, load_with("8.0.0", "NSS/3.87"))
   end)
 
-  it("whose OpenSSL is hidden by an older one of the program is refused, with the cure", function()
+  it("whose OpenSSL is hidden by an older one of the program is refused, with a remedy", function()
     local sentence = "this program contains an OpenSSL that takes the place of libcurl's newer "
       .. "one, so TLS fails: build it with that shared OpenSSL, "
       .. "or use a libcurl with GnuTLS (libcurl4-gnutls-dev)\n"

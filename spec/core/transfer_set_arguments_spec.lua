@@ -11,7 +11,7 @@ local run_until_finished = transfers.run_until_finished
 describe("a transfer set and its objects", function()
   after_each(wire.close)
 
-  it("raise for what is none of theirs", function()
+  it("raise for objects of another type", function()
     local set, request = core.transfer_set(), request_to(serving())
     local transfer = set:add(request, { connect = limit, total = limit })
     local wrong = {
@@ -54,7 +54,7 @@ describe("a transfer set and its objects", function()
     end
   end)
 
-  it("take no header text with CR, LF or NUL in it, and do not quote it", function()
+  it("refuse header text with CR, LF or NUL, and do not quote it", function()
     local set, request = core.transfer_set(), request_to(serving())
     for _, byte in ipairs { "\r", "\n", "\0", "\r\nX: y" } do
       local bad = "secret" .. byte .. "secret"
@@ -67,7 +67,7 @@ describe("a transfer set and its objects", function()
     assert.are.equal(0, set:step())
   end)
 
-  it("take a number of a retry only when it is one", function()
+  it("accept only a number as the number of a retry", function()
     local server, set = serving(), core.transfer_set()
     local request = request_to(server)
     for _, odd in ipairs { -1, 0 / 0, math.huge, 1e300, {}, "x" } do
@@ -84,7 +84,7 @@ describe("a transfer set and its objects", function()
     end
   end)
 
-  it("work when a transfer is handed to a set that is not its own", function()
+  it("work when a transfer is passed to another set", function()
     local server, mine, other = stalling(), core.transfer_set(), core.transfer_set()
     local transfer = mine:add(request_to(server), { connect = limit, total = short })
     other:discard(transfer)

@@ -13,7 +13,7 @@ local seconds_of = transfers.seconds_of
 describe("the time of a transfer", function()
   after_each(wire.close)
 
-  it("is never unlimited, however odd it is", function()
+  it("is never unlimited, for any number", function()
     for _, odd in ipairs { 0, -1, -math.huge, 0 / 0, 1e-9, 1e-300 } do
       local set = core.transfer_set()
       local transfer = set:add(request_to(stalling()), { connect = limit, total = odd })
@@ -29,7 +29,7 @@ describe("the time of a transfer", function()
     end
   end)
 
-  it("may end for sending: what is not sent by then is never sent", function()
+  it("may end before it is sent: then it is never sent", function()
     local set = core.transfer_set()
     local late =
       set:add(request_to(serving()), { connect = limit, total = limit, send_within = 1e-9 })
@@ -43,7 +43,7 @@ describe("the time of a transfer", function()
     assert.are.equal(204, early:result().status)
   end)
 
-  it("may be longer than any clock", function()
+  it("may be longer than any clock can count", function()
     for _, long in ipairs { 1e9, 1e300, math.huge } do
       local set = core.transfer_set()
       local transfer = set:add(request_to(serving()), { connect = long, total = long })
@@ -52,7 +52,7 @@ describe("the time of a transfer", function()
     end
   end)
 
-  it("is each transfer's own on a handle that is used again", function()
+  it("is not inherited when a handle is used again", function()
     local server = hostile.listen(function(connection)
       connection:read_head()
       connection:send "HTTP/1.1 204 No Content\r\n\r\n"
@@ -100,7 +100,7 @@ describe("a transfer set whose connections are limited", function()
     end
   )
 
-  it("does not sleep past the end of what waits, however long it may", function()
+  it("does not sleep past the deadline of a waiting transfer", function()
     local server = hostile.listen(function(connection)
       connection:read_head()
       connection:read_head()

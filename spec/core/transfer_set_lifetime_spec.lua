@@ -23,7 +23,7 @@ end
 describe("a transfer in flight", function()
   after_each(wire.close)
 
-  it("runs to its end when nobody holds it but the set", function()
+  it("runs to its end when only the set refers to it", function()
     local server, set = serving(), core.transfer_set()
     set:add(request_to(server), { connect = limit, total = limit })
     collect()
@@ -39,7 +39,7 @@ describe("a transfer in flight", function()
     assert.are.equal(204, transfer:result().status)
   end)
 
-  it("is given up when it is discarded, and its connection closed", function()
+  it("is cancelled when it is discarded, and its connection closed", function()
     local server, set = silent(), core.transfer_set()
     local transfer =
       set:add(request_to(server), { connect = limit, total = limit, token = "token" })
@@ -173,7 +173,7 @@ describe("collection", function()
     return collectgarbage("setpause", pause), collectgarbage("setstepmul", speed)
   end
 
-  it("is safe at every step of a transfer that is made of garbage", function()
+  it("is safe at every step of a transfer that is garbage", function()
     local server = serving()
     local pause, speed = set_collector(1, 10000)
     for _ = 1, 20 do
@@ -194,10 +194,10 @@ describe("collection", function()
     assert.are.equal(20, #server.requests)
   end)
 
-  it("lets go of a transfer that was taken or discarded", function()
+  it("frees a transfer that was taken or discarded", function()
     local server, set = serving(), core.transfer_set()
     local held = setmetatable({}, { __mode = "v" })
-    -- In a function of its own, whose stack keeps nothing alive once it has returned.
+    -- In a separate function, whose stack keeps nothing alive once it has returned.
     local function use()
       local attempt = { connect = limit, total = limit }
       held[1] = set:add(request_to(server), attempt)
@@ -214,7 +214,7 @@ describe("collection", function()
     assert.are.same({}, held)
   end)
 
-  it("lets go of one that a transport's wait has abandoned, by the next request", function()
+  it("frees a transfer that an interrupted wait has abandoned, with the next request", function()
     local curl = require "autopilot.transport.curl"
     local server = serving()
     local held = setmetatable({}, { __mode = "v" })
@@ -244,7 +244,7 @@ end)
 describe("a transfer set that is closed", function()
   after_each(wire.close)
 
-  it("may be closed again, and forgets its transfers quietly", function()
+  it("may be closed again, and drops its transfers silently", function()
     local set = core.transfer_set()
     local transfer = set:add(request_to(serving()), { connect = limit, total = limit })
     set:close()
@@ -275,7 +275,7 @@ describe("a transfer set that is closed", function()
     end
   end)
 
-  it("is closed at the end of its block, where the language has that", function()
+  it("is closed at the end of its block, in languages that have that", function()
     local load_text = loadstring or load -- luacheck: globals loadstring
     local block = load_text "local set <close> = ... set:step()"
     if not block then

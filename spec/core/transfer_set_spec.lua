@@ -36,7 +36,7 @@ describe("a step of a transfer set", function()
     end
   end)
 
-  it("waits no longer than it is told", function()
+  it("waits no longer than its timeout", function()
     local server, set = stalling(), core.transfer_set()
     set:add(request_to(server), { connect = limit, total = limit })
     run(set, function()
@@ -48,7 +48,7 @@ describe("a step of a transfer set", function()
     assert.is_true(seconds > 0.01 and seconds < patience, seconds)
   end)
 
-  it("waits again after what had finished was taken", function()
+  it("waits again after the finished transfers were taken", function()
     local set = core.transfer_set()
     set:add(request_to(stalling()), { connect = limit, total = limit })
     for _ = 1, 3 do
@@ -68,7 +68,7 @@ describe("a step of a transfer set", function()
     end) < 1 * patience)
   end)
 
-  it("does the work of a few sockets only, and that of the others in the next steps", function()
+  it("handles a few sockets only, and the others in the next steps", function()
     local is_open = false
     local server = hostile.listen(function(connection)
       connection:read_head()
@@ -99,7 +99,7 @@ describe("a step of a transfer set", function()
     assert.is_true(most <= 20, most)
   end)
 
-  it("returns when something has finished, and waits for the rest when told again", function()
+  it("returns when a transfer has finished, and waits for the rest when called again", function()
     local server, slow, set = serving(), stalling(), core.transfer_set()
     local quick = set:add(request_to(server), { connect = limit, total = limit })
     local late = set:add(request_to(slow), { connect = limit, total = 3 * short })

@@ -50,7 +50,7 @@ describe("core.transfer_thread", function()
     hostile.close()
   end)
 
-  it("hands back what it was handed, when it has finished", function()
+  it("returns each transfer when it has finished", function()
     local connection = connect()
     assert.is_true(thread:accept())
     assert.is_nil(thread:take())
@@ -71,7 +71,7 @@ describe("core.transfer_thread", function()
     connection:close()
   end)
 
-  it("sends what one attempt adds, whatever became of the texts", function()
+  it("sends the texts of one attempt, even if they were collected since", function()
     local function add()
       local token, id = ("t"):rep(2000), "id-" .. 7
       return thread:add(request(), {
@@ -94,7 +94,7 @@ describe("core.transfer_thread", function()
     connection:close()
   end)
 
-  it("discards what is under way, and then hands it out no more", function()
+  it("discards a transfer under way, and then does not return it any more", function()
     local connection = connect()
     assert.is_true(thread:accept())
     local attempt = { connect = 5 * patience, total = 5 * patience }
@@ -107,18 +107,18 @@ describe("core.transfer_thread", function()
     connection:close()
   end)
 
-  it("takes no connection that is not there", function()
+  it("refuses a connection that does not exist", function()
     assert.is_false(thread:accept())
   end)
 
-  it("discards no number that it has not given", function()
+  it("refuses to discard a number that it has not given", function()
     for _, number in ipairs { 0, -1, 0.5, 7, 1e300, -1e300, 0 / 0 } do
       assert.is_false(thread:discard(number))
     end
     assert.is_false(pcall(thread.discard, thread, "x"))
   end)
 
-  it("raises for what cannot be sent, and quotes nothing of it", function()
+  it("raises for what cannot be sent, and does not quote it", function()
     local prepared = request()
     for _, wrong in ipairs {
       { connect = 5, total = 5, token = "tok\nen" },
@@ -144,7 +144,7 @@ describe("core.transfer_thread", function()
     end
   end)
 
-  it("ends with the last who knows it, with transfers in every state", function()
+  it("ends with its last reference, with transfers in every state", function()
     local connection = connect()
     assert.is_true(thread:accept())
     local attempt = { connect = 5 * patience, total = 5 * patience }

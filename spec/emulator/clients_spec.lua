@@ -45,7 +45,7 @@ describe("autopilot.emulator: discovery", function()
     assert.equal(4, service.requests.discovery)
   end)
 
-  it("leaves the tenant open where any may sign in, and knows no other tenant", function()
+  it("names no tenant for the common endpoints, and refuses an unknown tenant", function()
     local told = get(service, login .. "/common" .. configuration)
     assert.equal(login .. "/{tenantid}/v2.0", told.issuer)
     local refused, status = get(service, login .. "/nobody.test" .. configuration)
@@ -71,7 +71,7 @@ describe("autopilot.emulator: discovery", function()
     assert.equal(256, #base64url.decode(key.n))
   end)
 
-  it("tells which hosts are Entra's: its own, and the one under which it was asked", function()
+  it("lists Entra's hosts: its own, and the one that was asked", function()
     local path = "/common/discovery/instance?api-version=1.1&authorization_endpoint="
     local function ask(host)
       local endpoint = ("https%%3A%%2F%%2F%s%%2Fid-1%%2Foauth2%%2Fv2.0%%2Fauthorize"):format(host)
@@ -122,7 +122,7 @@ describe("autopilot.emulator: a person who signs in with MSAL", function()
     )
   end
 
-  it("is told who has signed in, and what was granted", function()
+  it("gets an id token with the account, and the granted scopes", function()
     local granted = sign_in()
     assert.equal(
       ("%s/DeviceManagementServiceConfig.ReadWrite.All %s openid profile"):format(
@@ -143,7 +143,7 @@ describe("autopilot.emulator: a person who signs in with MSAL", function()
     assert.equal(granted.client_info, sign_in().client_info)
   end)
 
-  it("gets no more than was asked for", function()
+  it("gets only the scopes that were asked for", function()
     local granted = sign_in { scope = default_scope }
     assert.is_nil(granted.id_token)
     assert.is_nil(granted.refresh_token)
@@ -160,7 +160,7 @@ describe("autopilot.emulator: a person who signs in with MSAL", function()
     assert.equal(204, sync(service, sign_in({ scope = "User.Read" }).access_token).status)
   end)
 
-  it("signs in to the tenant of the user's name where the URL names none", function()
+  it("signs in to the tenant of the user's name if the URL names none", function()
     service = emulator.new {
       clients = { app = { public = true, secret = "x" } },
       tenants = { ["id-1"] = { domain = "contoso.example" } },
@@ -181,7 +181,7 @@ describe("autopilot.emulator: a person who signs in with MSAL", function()
     assert.same({ 50059 }, (post(service, "token", fields, "common")).error_codes)
   end)
 
-  it("has a refresh token that is good in other tenants, too", function()
+  it("has a refresh token that is valid in other tenants, too", function()
     local granted = sign_in()
     local fields = {
       grant_type = "refresh_token",
@@ -254,7 +254,7 @@ describe("autopilot.emulator: an application", function()
     assert.same({ 700027 }, (ask(fields)).error_codes)
   end)
 
-  it("meets a claims challenge that comes first in its header, and says CP1 as it likes", function()
+  it("gets a claims challenge first in the header, and declares CP1 in any form", function()
     local secret = { client_secret = "x" }
     service:inject { kind = "claims_challenge", on = "sync" }
     local refused = sync(service, ask(secret).access_token)
@@ -267,7 +267,7 @@ describe("autopilot.emulator: an application", function()
     assert.equal(204, sync(service, ask(secret).access_token).status)
   end)
 
-  it("meets another challenge before it where noise is wanted", function()
+  it("gets another challenge before it with the option noise", function()
     service:inject { kind = "claims_challenge", on = "sync", noise = true }
     local refused = sync(service, ask({ client_secret = "x" }).access_token)
     assert.matches('^Negotiate, Bearer realm=""', refused.headers["www-authenticate"])
@@ -288,13 +288,13 @@ describe("autopilot.emulator: a machine's identity", function()
     return get(service, metadata .. (more or ""), { Metadata = "true" })
   end
 
-  it("is told with a slash after the path, too", function()
+  it("is accepted with a slash after the path, too", function()
     local service = emulator.new { identity = machine }
     assert.equal(200, (select(2, ask(service))))
     assert.equal(1, service.requests.identity)
   end)
 
-  it("may be chosen by each of its names; any other is refused", function()
+  it("may be selected by each of its ids; any other is refused", function()
     local service = emulator.new { identity = machine }
     local bare = emulator.new { identity = { tenant = "contoso", client_id = "client" } }
     for parameter, value in pairs {
@@ -313,7 +313,7 @@ describe("autopilot.emulator: a machine's identity", function()
     end
   end)
 
-  it("meets a claims challenge with a token asked for in place of the refused one", function()
+  it("gets a claims challenge, and then a new token that satisfies it", function()
     local service = emulator.new { identity = machine }
     service:inject { kind = "claims_challenge", on = "sync" }
     assert.equal(401, sync(service, ask(service).access_token).status)

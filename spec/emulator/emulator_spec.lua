@@ -31,13 +31,13 @@ describe("autopilot.emulator: the sync action", function()
     assert.equal(204, service.sync().status)
   end)
 
-  it("has no cooldown when it is 0", function()
+  it("has no cooldown with cooldown = 0", function()
     local service = new_service { duration = 0, cooldown = 0 }
     assert.equal(204, service.sync().status)
     assert.equal(204, service.sync().status)
   end)
 
-  it("counts the cooldown from the sync's end where that is asked for", function()
+  it("counts the cooldown from the sync's end on request", function()
     local service = new_service { duration = 30, cooldown_from = "completion" }
     service.sync()
     service.emulator:advance(629)
@@ -46,7 +46,7 @@ describe("autopilot.emulator: the sync action", function()
     assert.equal(204, service.sync().status)
   end)
 
-  it("begins the cooldown anew at a refusal only where that is asked for", function()
+  it("restarts the cooldown at a refusal only on request", function()
     for extend, status in pairs { [true] = 429, [false] = 204 } do
       local service = new_service { duration = 0, extend_cooldown = extend }
       service.sync()
@@ -57,7 +57,7 @@ describe("autopilot.emulator: the sync action", function()
     end
   end)
 
-  it("tells the rest of the cooldown nowhere, in the header or in the body", function()
+  it("never says how long the cooldown still lasts", function()
     local null = cjson.null
     local expected = {
       absent = { body = null },
@@ -91,7 +91,7 @@ describe("autopilot.emulator: the sync action", function()
     assert.same({ "contoso", "contoso" }, seen)
   end)
 
-  it("keeps every tenant's state apart", function()
+  it("keeps the tenants' states separate", function()
     local service = new_service { tokens = { a = { tenant = "a" }, b = { tenant = "b" } } }
     assert.equal(204, service.sync("a").status)
     assert.equal(204, service.sync("b").status)
@@ -100,7 +100,7 @@ describe("autopilot.emulator: the sync action", function()
 end)
 
 describe("autopilot.emulator: the record", function()
-  it("shows a tenant that was never synced", function()
+  it("shows a tenant that has never been synced", function()
     local response = new_service().status()
     assert.equal(200, response.status)
     assert.equal("application/json", response.headers["content-type"])
@@ -128,7 +128,7 @@ describe("autopilot.emulator: the record", function()
     assert.equal("2026-01-01T00:00:30.7500000Z", ended.lastSyncDateTime)
   end)
 
-  it("writes stamps with an offset where that is asked for", function()
+  it("writes stamps with an offset on request", function()
     local service = new_service { zone = "-08:00" }
     service.sync()
     local record = service.record()
@@ -136,7 +136,7 @@ describe("autopilot.emulator: the record", function()
     assert.equal(never, record.lastSyncDateTime)
   end)
 
-  it("stands inside a value where that is asked for", function()
+  it("is wrapped in value on request", function()
     assert.equal("unknown", new_service({ wrapped = true }).record().value.syncStatus)
   end)
 
@@ -154,7 +154,7 @@ describe("autopilot.emulator: the record", function()
     assert.equal("2026-01-01T00:10:00.0000000Z", record.lastManualSyncTriggerDateTime)
   end)
 
-  it("never forgets a stamp, however many automatic syncs came after it", function()
+  it("never loses a stamp, after any number of automatic syncs", function()
     local service = new_service { duration = 1 }
     service.sync()
     for _ = 1, 220 do
@@ -168,8 +168,8 @@ describe("autopilot.emulator: the record", function()
   end)
 end)
 
-describe("autopilot.emulator: somebody else's sync", function()
-  it("obeys the service's rules and starts the cooldown for everybody", function()
+describe("autopilot.emulator: another client's sync", function()
+  it("obeys the service's rules and starts the cooldown for all clients", function()
     local service = new_service { duration = 30 }
     assert.is_true(service.emulator:trigger("contoso", { by = "portal" }))
     assert.equal("portal", service.emulator.log[1].by)
@@ -180,7 +180,7 @@ describe("autopilot.emulator: somebody else's sync", function()
     assert.is_true(service.emulator:trigger "fabrikam")
   end)
 
-  it("leaves no manual trigger stamp when the service started it by itself", function()
+  it("leaves no manual trigger stamp when the service started it itself", function()
     local service = new_service { duration = 30 }
     service.emulator:trigger "contoso"
     service.emulator:advance(29)

@@ -15,7 +15,7 @@ describe("autopilot.emulator: faults", function()
     return response, network, #events(service, "request"), #events(service, "sync"), service
   end
 
-  it("refuse the connection: surely nothing was sent", function()
+  it("refuse the connection: the request is not sent", function()
     local response, network, arrived, effects = meet { kind = "unsent" }
     assert.is_nil(response)
     assert.same({
@@ -28,7 +28,7 @@ describe("autopilot.emulator: faults", function()
     assert.same({ 0, 0 }, { arrived, effects })
   end)
 
-  it("lose a request on its way, which the client cannot know", function()
+  it("lose a request on its way, which the client cannot detect", function()
     local response, network, arrived, effects = meet { kind = "lost_request" }
     assert.is_nil(response)
     assert.equal("unknown", network.delivered)
@@ -61,7 +61,7 @@ describe("autopilot.emulator: faults", function()
     assert.equal(start, events(service, "sync")[1].time)
   end)
 
-  it("answer too late for the client's timeout, which is all the time it waits", function()
+  it("answer after the client's timeout, which is all the time it waits", function()
     local response, network, arrived, effects, service =
       meet({ kind = "slow_answer", seconds = 5 }, 2)
     assert.is_nil(response)
@@ -72,7 +72,7 @@ describe("autopilot.emulator: faults", function()
     assert.equal(start + 2, service:now())
   end)
 
-  it("answer anything instead of the service, before the effect", function()
+  it("replace the answer and suppress the effect", function()
     local fault = {
       kind = "status",
       status = 503,
@@ -89,7 +89,7 @@ describe("autopilot.emulator: faults", function()
     assert.same({ 1, 0 }, { arrived, effects })
   end)
 
-  it("answer anything instead of the service, after the effect", function()
+  it("replace the answer after the effect", function()
     local response, _, arrived, effects, service =
       meet { kind = "status", status = 502, after = true }
     assert.equal(502, response.status)
@@ -134,7 +134,7 @@ describe("autopilot.emulator: faults", function()
     assert.equal("failed", service:record("contoso").status)
   end)
 
-  it("are met in order, each by the next request that it is for", function()
+  it("are used in order, each for the next request that matches", function()
     local service, transport = new_service {
       cooldown = 0,
       duration = 0,
@@ -155,7 +155,7 @@ describe("autopilot.emulator: faults", function()
     assert.equal(503, transport({ method = "GET", url = "/" }).status)
   end)
 
-  it("come from a function that sees the request, after those that were injected", function()
+  it("come from a function that sees the request, after the injected ones", function()
     local seen = {}
     local service, transport = new_service {
       faults = function(operation, request)
@@ -171,7 +171,7 @@ describe("autopilot.emulator: faults", function()
     assert.same({ "status GET", "status GET", "token POST" }, seen)
   end)
 
-  it("may name another failure of the network", function()
+  it("may name another network failure", function()
     local _, network = meet {
       kind = "unsent",
       network = { stage = "resolve", name = "CURLE_COULDNT_RESOLVE_HOST" },
@@ -181,7 +181,7 @@ describe("autopilot.emulator: faults", function()
     assert.equal("no", network.delivered)
   end)
 
-  it("are refused when they are not right", function()
+  it("are checked", function()
     local wrong = {
       ["a fault must not have the field 'secnds' %(did you mean 'seconds'%?%)"] = {
         kind = "throttle",

@@ -1,4 +1,4 @@
--- What truly happened at the emulated service can be known afterwards, whatever a client was told.
+-- The emulator's log has what happened at the service, independent of what its clients were told.
 
 local emulated_graph = require "support.emulated_graph"
 
@@ -7,8 +7,8 @@ local settings_url, start = emulated_graph.settings_url, emulated_graph.start
 local sync_request = emulated_graph.sync_request
 local unpack = unpack or table.unpack -- luacheck: compat
 
-describe("autopilot.emulator: what truly happened", function()
-  it("is told by the log: every request that arrived, every sync that started", function()
+describe("autopilot.emulator: the log of what happened", function()
+  it("has every request that arrived, and every sync that started", function()
     local service, transport = new_service { duration = 30 }
     transport(sync_request(60, "first"))
     service:advance(40)
@@ -49,7 +49,7 @@ describe("autopilot.emulator: what truly happened", function()
     )
   end)
 
-  it("is told by the true record, whatever a client is served", function()
+  it("is complemented by the true record, independent of what a client is served", function()
     local service = new_service { duration = 30 }
     assert.same({ status = "unknown" }, service:record "contoso")
     service:trigger "contoso"
@@ -61,7 +61,7 @@ describe("autopilot.emulator: what truly happened", function()
     assert.same({}, events(service, "request"))
   end)
 
-  it("holds at least the latest events, and not many more", function()
+  it("keeps at least the latest events, and is bounded", function()
     local service, transport = new_service { log_limit = 10 }
     for index = 1, 95 do
       transport(sync_request(60, "id" .. index))
@@ -74,14 +74,14 @@ describe("autopilot.emulator: what truly happened", function()
     end
   end)
 
-  it("is not kept where that is asked for", function()
+  it("is not kept on request", function()
     local service, transport = new_service { log_limit = 0 }
     transport(sync_request())
     assert.same({}, service.log)
     assert.equal(1, service.requests.sync)
   end)
 
-  it("costs no memory for a tenant that was only looked at", function()
+  it("costs no memory for a tenant whose record was only read", function()
     local service = new_service()
     for index = 1, 100 do
       service:record("tenant" .. index)

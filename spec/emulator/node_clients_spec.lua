@@ -26,7 +26,7 @@ local function platform_token()
   }, ".")
 end
 
---- What came of every scenario in `spec/node/clients.mjs`.
+--- The results of all scenarios in `spec/node/clients.mjs`.
 local function run_scenarios()
   local folder = key_files.make()
   local thumbprint =
@@ -106,7 +106,7 @@ describe("the emulated service", function()
     end)
   end
 
-  it("tells @azure/identity its endpoints", function()
+  it("gives @azure/identity its endpoints", function()
     local found = results.discovery
     assert.equal(204, found.status)
     assert.same({
@@ -170,7 +170,7 @@ describe("the emulated service", function()
     assert.same({ 429, "TooManyRequests" }, { results.cooldown.status, results.cooldown.code })
   end)
 
-  it("starts the sync that the Graph client asks for again after a Retry-After", function()
+  it("starts the sync when the Graph client asks again after a Retry-After", function()
     assert.equal(204, results.throttledOnce.status)
   end)
 
@@ -181,7 +181,7 @@ describe("the emulated service", function()
     message = "Resource not found for the segment 'windowsAutopilotSettings'.",
   })
 
-  it("is satisfied by the token that a pipeline of Azure asks for after a challenge", function()
+  it("accepts the token that a pipeline of Azure fetches after a challenge", function()
     assert.equal(204, results.claimsChallenge.status)
     assert.equal(2, results.claimsChallenge.requests.sync)
     assert.equal(2, results.claimsChallenge.requests.token)

@@ -6,7 +6,7 @@ local emulator = require "autopilot.emulator"
 local new_service, sync_request = emulated_graph.new, emulated_graph.sync_request
 
 describe("autopilot.emulator: its clock", function()
-  it("stands still until it is moved on", function()
+  it("stands still until it is advanced", function()
     local service = emulator.new { start = 1000.5 }
     assert.equal(1000.5, service:now())
     service:advance(0.25)
@@ -19,7 +19,7 @@ describe("autopilot.emulator: its clock", function()
     assert.equal(1000.75, service:now())
   end)
 
-  it("may be one of the user, who may also say how a late answer waits", function()
+  it("may be the user's, who may also supply the pause for a late answer", function()
     local time, slept = 5000, {}
     local service, transport = new_service {
       now = function()

@@ -5,7 +5,7 @@ local emulated_graph = require "support.emulated_graph"
 local error_of, new_service = emulated_graph.error_of, emulated_graph.asked
 local settings_url, start = emulated_graph.settings_url, emulated_graph.start
 
-describe("autopilot.emulator: who may call", function()
+describe("autopilot.emulator: authorization", function()
   local function refusal(response, status, code)
     assert.equal(status, response.status)
     local told, nested = error_of(response)
@@ -39,7 +39,7 @@ describe("autopilot.emulator: who may call", function()
     assert.equal(401, basic.status)
   end)
 
-  it("accepts one audience alone where that is asked for", function()
+  it("accepts only one audience on request", function()
     local service = new_service { audience = "https://graph.microsoft.us" }
     local token = { tenant = "contoso", audience = "https://graph.microsoft.com" }
     assert.equal(401, service.sync(service.emulator:issue_token(token)).status)
@@ -76,7 +76,7 @@ describe("autopilot.emulator: who may call", function()
     assert.matches("^Request not applicable to target tenant%.", nested.Message)
   end)
 
-  it("knows a tenant by its id and its domain, in whatever case", function()
+  it("finds a tenant by its id and its domain, in upper or lower case", function()
     local service = new_service {
       tokens = { good = { tenant = "Contoso.example" }, free = { tenant = "ID-2" } },
       tenants = {
@@ -90,7 +90,7 @@ describe("autopilot.emulator: who may call", function()
     assert.equal("inProgress", service.emulator:record("Fabrikam.example").status)
   end)
 
-  it("tells the caller's id as Intune's activity id", function()
+  it("returns the caller's id as Intune's activity id", function()
     local service = new_service()
     service.sync()
     local headers = { ["Client-Request-Id"] = "11111111-2222-4333-8444-555555555555" }
@@ -116,7 +116,7 @@ describe("autopilot.emulator: who may call", function()
     refusal(service.ask("GET", settings_url .. "/sync/x", "good"), 404, "ResourceNotFound")
   end)
 
-  it("knows the settings in beta only, as Graph does", function()
+  it("has the settings in beta only, as Graph does", function()
     local service = new_service()
     local url = settings_url:gsub("/beta/", "/v1.0/")
     for method, path in pairs { POST = url .. "/sync", GET = url } do

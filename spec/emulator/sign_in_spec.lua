@@ -35,7 +35,7 @@ describe("autopilot.emulator: a person who signs in with a code", function()
     return answer
   end
 
-  it("is shown a code and an address, for a quarter of an hour", function()
+  it("gets a code and an address, valid for a quarter of an hour", function()
     local answer, status = offer()
     assert.equal(200, status)
     assert.equal(900, answer.expires_in)
@@ -46,7 +46,7 @@ describe("autopilot.emulator: a person who signs in with a code", function()
     assert.equal(1, service.requests.device_code)
   end)
 
-  it("is waited for until the code was typed; the token is a user's", function()
+  it("is waited for until the code is typed; the token is a user's", function()
     local answer = offer()
     assert.same({ "authorization_pending", 70016 }, { refusal(poll(answer.device_code)) })
     assert.is_true(service:approve(answer.user_code, "ann@contoso.example"))
@@ -62,7 +62,7 @@ describe("autopilot.emulator: a person who signs in with a code", function()
     assert.equal("bad_verification_code", (refusal(poll(answer.device_code))))
   end)
 
-  it("must be asked about less often after a poll that came too soon", function()
+  it("must be polled more slowly after a poll that came too soon", function()
     local answer = offer()
     poll(answer.device_code)
     service:advance(4)
@@ -83,7 +83,7 @@ describe("autopilot.emulator: a person who signs in with a code", function()
     assert.is_false(service:approve "NOBODYS")
   end)
 
-  it("does so for the application that asked, one that allows it", function()
+  it("signs in to the application that asked, if it allows this", function()
     local answer = offer()
     service:approve(answer.user_code)
     local told = poll(answer.device_code, { client_id = "closed" })
@@ -95,7 +95,7 @@ describe("autopilot.emulator: a person who signs in with a code", function()
     assert.same({ "invalid_scope", 1002012 }, { refusal((offer { scope = two })) })
   end)
 
-  it("leaves a refresh token, until all of them are forgotten", function()
+  it("gets a refresh token, which is valid until all are revoked", function()
     local answer = offer()
     service:approve(answer.user_code)
     local granted = poll(answer.device_code)
@@ -133,7 +133,7 @@ describe("autopilot.emulator: a person who signed in to an application in a brow
     }
   end)
 
-  it("has left a refresh token, for every tenant", function()
+  it("has a refresh token that is valid for every tenant", function()
     for _, tenant in ipairs { "a.example", "b.example" } do
       local answer = post(service, "token", fields, tenant)
       local claims = require "autopilot.base.jwt"(answer.access_token)
@@ -143,7 +143,7 @@ describe("autopilot.emulator: a person who signed in to an application in a brow
     end
   end)
 
-  it("is served by the application alone, which must prove who it is", function()
+  it("is served through that application only, which must authenticate itself", function()
     fields.client_secret = "wrong"
     assert.same({ "invalid_client", 7000215 }, { refusal((post(service, "token", fields))) })
     fields.client_secret = nil
@@ -170,7 +170,7 @@ describe("autopilot.emulator: a job of a build server", function()
     return response.status, cjson.decode(response.body)
   end
 
-  it("gets an assertion, in GitHub Actions and in Azure Pipelines", function()
+  it("gets an assertion in GitHub Actions and in Azure Pipelines", function()
     local status, answer = ask("GET", "idtoken?api-version=2.0&audience=mine")
     assert.equal(200, status)
     local claims = require "autopilot.base.jwt"(answer.value)
@@ -219,7 +219,7 @@ describe("autopilot.emulator: an assertion", function()
     return answer.access_token and 200 or select(2, refusal(answer)), status
   end
 
-  it("of a certificate must name one that is known, and be made for this request", function()
+  it("of a certificate must name a known one, and be made for this request", function()
     local header = { alg = "PS256", ["x5t#S256"] = "thumb" }
     local claims = {
       aud = "https://login.example/contoso/oauth2/v2.0/token",
@@ -303,7 +303,19 @@ describe("autopilot.emulator: a machine", function()
     end
   end)
 
-  it("gets none without the header, with another identity, or where it has none", function()
+  it("has a token with the tenant's id, as a token made for a domain has", function()
+    local service = emulator.new {
+      tenants = { ["id-1"] = { domain = "contoso.test" } },
+      identity = { tenant = "Contoso.test", client_id = "machine" },
+    }
+    local _, answer = get(service, metadata, { Metadata = "true" })
+    local made = service:issue_token { tenant = "contoso.test" }
+    for _, token in ipairs { answer.access_token, made } do
+      assert.equal("id-1", require "autopilot.base.jwt"(token).tid)
+    end
+  end)
+
+  it("gets none without the header, with another identity, or without any identity", function()
     local service = emulator.new { identity = machine }
     assert.equal(400, (get(service, metadata)))
     local forwarded = { Metadata = "true", ["X-Forwarded-For"] = "x" }
@@ -340,7 +352,7 @@ describe("autopilot.emulator: a claims challenge", function()
     return answer.access_token
   end
 
-  it("stands until a token comes that was asked for with its claims", function()
+  it("stands until a token comes that was requested with its claims", function()
     for _, encoding in ipairs { "base64", "base64url" } do
       local service = emulator.new { clients = { app = { secret = "x" } } }
       local old = token_for(service)
@@ -365,7 +377,7 @@ describe("autopilot.emulator: a claims challenge", function()
     end
   end)
 
-  it("wants a token from now on where nothing else is said", function()
+  it("demands by default a token that is issued from now on", function()
     local service = emulator.new { clients = { app = { secret = "x" } } }
     service:inject { kind = "claims_challenge", on = "sync" }
     local told = sync(service, token_for(service)).headers["www-authenticate"]
@@ -374,7 +386,7 @@ describe("autopilot.emulator: a claims challenge", function()
     assert.same({ essential = true, value = ("%d"):format(service:now()) }, nbf)
   end)
 
-  it("is refused as a fault where it is not right", function()
+  it("is refused as a fault if it is malformed", function()
     local service = emulator.new {}
     for _, fault in ipairs {
       { kind = "claims_challenge", claims = "no JSON" },

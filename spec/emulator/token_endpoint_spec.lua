@@ -80,7 +80,7 @@ describe("autopilot.emulator: the token endpoint", function()
     assert.not_equal(ask(service).body, ask(service).body)
   end)
 
-  it("gives the roles and the lifetime that were set", function()
+  it("gives the configured roles and lifetime", function()
     local service = emulator.new {
       clients = { app = { secret = secret, roles = {} } },
       token_lifetime = 60,
@@ -90,7 +90,7 @@ describe("autopilot.emulator: the token endpoint", function()
     assert.is_nil(claims_of(granted.access_token).roles)
   end)
 
-  it("tells a wrong tenant, application, secret and form by AADSTS number", function()
+  it("refuses a wrong tenant, application, secret and form with an AADSTS number", function()
     local expired = { secret = secret, secret_expires = start }
     local service = emulator.new {
       clients = { app = { secret = secret }, old = expired, bare = {} },
@@ -158,7 +158,7 @@ describe("autopilot.emulator: the token endpoint", function()
     assert_answer(401, 900023, { client_assertion = "signed", client_assertion_type = "saml" })
   end)
 
-  it("forgets tokens long expired, so that its memory does not grow for ever", function()
+  it("forgets expired tokens, so that its memory is bounded", function()
     local service = emulator.new { token_lifetime = 10, log_limit = 0 }
     local first = service:issue_token { tenant = "t" }
     for _ = 1, 3000 do

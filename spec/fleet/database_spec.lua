@@ -1,4 +1,4 @@
--- The file under a fleet's state: whose it is, that it is whole, and that one process has it at a time.
+-- The file of a fleet's state: its owner, its integrity, and that only one process uses it at a time.
 
 local core = require "autopilot.core"
 local files = require "support.files"
@@ -38,7 +38,7 @@ describe("the file of a fleet's state", function()
       assert.equal(text, file:read())
     end
 
-    it("a file of something else", function()
+    it("another kind of file", function()
       for _, text in ipairs { "h", "hello\n", ("tenant list\n"):rep(400), "SQLite format 3\0" } do
         assert_refused(text, "it is")
       end
@@ -61,7 +61,7 @@ describe("the file of a fleet's state", function()
       assert_refused(text:sub(1, 60) .. "\0\0\0\9" .. text:sub(65), "another version")
     end)
 
-    it("a torn one, wherever it is cut", function()
+    it("a truncated one, at any length", function()
       local whole = written()
       for length = 1, #whole - 1, 797 do
         assert_refused(whole:sub(1, length), "it is ")
@@ -85,7 +85,7 @@ describe("the file of a fleet's state", function()
       assert_refused(text, "it is damaged")
     end)
 
-    it("one that somebody else has open", function()
+    it("one that another process has open", function()
       local first = file:open()
       local second, message = file:open()
       assert.is_nil(second)
@@ -95,14 +95,14 @@ describe("the file of a fleet's state", function()
       assert.truthy(file:open():known "a")
     end)
 
-    it("a place where no file can be", function()
+    it("a path where no file can be", function()
       local state, message = fleet_state.open { path = file.path .. "/state" }
       assert.is_nil(state)
       assert.matches("it cannot be opened", message)
     end)
   end)
 
-  it("takes names that SQLite would give a meaning of its own for names of files", function()
+  it("treats names that are special to SQLite as names of files", function()
     for _, name in ipairs { ":memory:", "file:autopilot-state?mode=memory" } do
       local state = assert(fleet_state.open { path = name })
       state:close()
@@ -110,7 +110,7 @@ describe("the file of a fleet's state", function()
     end
   end)
 
-  it("says what to install when there is no LuaDBI", function()
+  it("says what to install if LuaDBI is missing", function()
     local loaded, searched = package.loaded.DBI, package.preload.DBI
     package.loaded.DBI = nil
     package.preload.DBI = function()
@@ -145,7 +145,7 @@ describe("the files of a fleet's state", function()
     return fleet_state.open { path = folder .. "/state" }
   end
 
-  it("are for their owner alone, those of SQLite too, whatever their mode was before", function()
+  it("are private to their owner, those of SQLite too, whatever their mode was before", function()
     for _, before in ipairs { "true", "touch state; chmod 666 state", "chmod 644 state*" } do
       shell(before)
       local state = assert(open())
@@ -160,7 +160,7 @@ describe("the files of a fleet's state", function()
     end
   end)
 
-  it("are refused, and what they lead to is left alone, when they are symbolic links", function()
+  it("are refused, and the target is unchanged, if they are symbolic links", function()
     shell "echo mine >target; ln -s target state"
     local state, message = open()
     assert.is_nil(state)
@@ -182,7 +182,7 @@ describe("the files of a fleet's state", function()
     assert.equal("mine\n", files.read(folder .. "/target"))
   end)
 
-  it("are refused in words when the name is none of a file", function()
+  it("are refused with a message if the name is not a file's", function()
     shell "mkfifo pipe; mkdir folder"
     for path, expected in pairs {
       [folder .. "/pipe"] = "it is a named pipe",

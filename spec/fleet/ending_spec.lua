@@ -1,10 +1,10 @@
--- A fleet whose time is over, or that is cancelled, ends in time and loses no report.
+-- A fleet that reaches its deadline or is cancelled ends in time and loses no report.
 
 local state_file = require "support.state_file"
 local world = require "support.fleet_world"
 
 describe("a fleet's deadline", function()
-  it("ends everything in time, and tells who was not begun with", function()
+  it("ends everything in time, and reports the tenants that were not begun", function()
     local w = world.new()
     local fleet = w:fleet { tenants = world.names(100), concurrency = 5, deadline = 1 }
     local reports = world.collect(fleet)
@@ -31,7 +31,7 @@ describe("a fleet's deadline", function()
     assert.are.same({ started = 25, cancelled = 75 }, fleet.summary.by_outcome)
   end)
 
-  it("is cancelled for an operation that waits, too, where it was not begun with", function()
+  it("reports cancelled for a waiting operation, too, if it was not begun", function()
     for _, operation in ipairs { "ensure", "wait", "status" } do
       local w = world.new()
       w.latency = 1
@@ -53,7 +53,7 @@ describe("a fleet's deadline", function()
     assert.is_true(w.requests[1].timeout.total <= 3)
   end)
 
-  it("holds for a request that had to wait for its place", function()
+  it("includes the time that a request waits for its turn", function()
     for _, operation in ipairs {
       "sync",
       function(client)
@@ -75,7 +75,7 @@ describe("a fleet's deadline", function()
     end
   end)
 
-  it("holds for what waits, which has timed out then", function()
+  it("ends waiting operations with timed_out", function()
     local w = world.new()
     assert(w.service:trigger "t1")
     w.time = w.time + 1
@@ -87,7 +87,7 @@ describe("a fleet's deadline", function()
     assert.is_true(w.time - world.start <= 61)
   end)
 
-  it("holds for an operation that never ends by itself", function()
+  it("ends an operation that never ends by itself", function()
     local w = world.new()
     local fleet = w:fleet {
       tenants = { "t1", "t2" },
@@ -138,7 +138,7 @@ describe("a fleet that is cancelled", function()
     assert.are.same({ started = started }, world.outcomes(reports))
   end)
 
-  it("wakes who sleeps, and tells the truth of what was sent", function()
+  it("wakes sleeping tenants, and reports truthfully what was sent", function()
     local w = world.new()
     for _, name in ipairs(world.names(5)) do
       assert(w.service:trigger(name))
@@ -162,7 +162,7 @@ describe("a fleet that is cancelled", function()
     end
   end)
 
-  it("tells when the cooldown ends that a tenant waited for, after a failed sync, too", function()
+  it("reports the end of a cooldown that was waited for, also after a failed sync", function()
     for outcome, trigger in pairs {
       cooldown = {},
       sync_failed = { failed = true },
@@ -198,7 +198,7 @@ describe("a fleet that is cancelled", function()
     end
   end)
 
-  it("keeps what is known of a sync whose end it does not wait for", function()
+  it("reports what is known of a sync that it no longer waits for", function()
     local w = world.new { duration = 500 }
     local fleet = w:fleet { tenants = world.names(3), arguments = { wait = true } }
     local next_report = fleet:run()
@@ -219,7 +219,7 @@ describe("a fleet that is cancelled", function()
     assert.is_nil((next_report()))
   end)
 
-  it("gives up what does not end within the grace", function()
+  it("abandons operations that do not end within the grace period", function()
     local w = world.new()
     w.latency = 1000
     local fleet, attempts = nil, 0

@@ -1,8 +1,8 @@
--- One tenant's trouble is nobody else's, and no report is lost.
+-- A failure of one tenant affects no other, and no report is lost.
 
 local world = require "support.fleet_world"
 
-describe("what fails for one tenant of a fleet", function()
+describe("a failure of one tenant of a fleet", function()
   local function run(given)
     local w = world.new()
     given.tenants = world.names(12)
@@ -17,7 +17,7 @@ describe("what fails for one tenant of a fleet", function()
     return report
   end
 
-  it("may be the function that gives its options", function()
+  it("may come from the function that gives its options", function()
     local report = run {
       client = function(tenant)
         if tenant == "t5" then
@@ -32,7 +32,7 @@ describe("what fails for one tenant of a fleet", function()
     assert.are.equal("t5", report.tenant)
   end)
 
-  it("may be its options", function()
+  it("may come from its options", function()
     local report = run {
       client = function(tenant)
         return { token = "token-" .. tenant, cloud = tenant == "t5" and "mars" or nil }
@@ -42,7 +42,7 @@ describe("what fails for one tenant of a fleet", function()
     assert.matches("^autopilot.client: option 'cloud' must be one of", report.error.message)
   end)
 
-  it("may be its token, which no report quotes", function()
+  it("may come from its token, which no report quotes", function()
     local report = run {
       client = function(tenant)
         local token = "token-" .. tenant
@@ -54,7 +54,7 @@ describe("what fails for one tenant of a fleet", function()
     assert.is_nil(report.error.message:find("token-t5", 1, true))
   end)
 
-  it("may be its provider, which raises", function()
+  it("may come from its provider, which raises", function()
     local report = run {
       client = function(tenant)
         return {
@@ -71,7 +71,7 @@ describe("what fails for one tenant of a fleet", function()
     assert.are.equal("no", report.delivered)
   end)
 
-  it("may be the operation, also after something was sent", function()
+  it("may come from the operation, also after a request was sent", function()
     local report = run {
       operation = function(client, tenant)
         local report, failure = client:sync()
@@ -86,7 +86,7 @@ describe("what fails for one tenant of a fleet", function()
     assert.are.equal("an error that is a table", report.error.message)
   end)
 
-  it("may be an operation that returns no report", function()
+  it("may come from an operation that returns no report", function()
     local report = run {
       operation = function(client, tenant)
         if tenant == "t5" then
@@ -99,7 +99,7 @@ describe("what fails for one tenant of a fleet", function()
     assert.are.equal("the operation returned no report", report.error.message)
   end)
 
-  it("may be an HTTP layer that raises, which keeps no place", function()
+  it("may come from an HTTP layer that raises, and frees its place", function()
     local report = run {
       client = function(tenant)
         local options = { token = "token-" .. tenant }
@@ -115,7 +115,7 @@ describe("what fails for one tenant of a fleet", function()
     assert.are.equal("unknown", report.delivered)
   end)
 
-  it("may be who takes the reports: that is counted", function()
+  it("may come from on_report, and is counted", function()
     local w = world.new()
     local seen = 0
     local summary = w:fleet({ tenants = world.names(9) }):run {

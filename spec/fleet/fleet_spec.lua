@@ -1,4 +1,4 @@
--- A fleet: every tenant has its report, whatever becomes of the others, and who waits is in nobody's way.
+-- A fleet: every tenant has its report, independent of the others, and waiting tenants delay no other.
 
 local autopilot = require "autopilot"
 local mistakes = require "support.mistakes"
@@ -31,7 +31,7 @@ describe("a fleet's tenants", function()
     assert.are.equal(50, #w.requests)
   end)
 
-  it("come from an iterator that is read as far as there is room", function()
+  it("come from an iterator that is read only as far as needed", function()
     local w, read, most_ahead = world.new(), 0, 0
     local fleet
     fleet = w:fleet {
@@ -66,7 +66,7 @@ describe("a fleet's tenants", function()
     end
   end)
 
-  it("are handed back as they were given", function()
+  it("are passed unchanged to the callbacks", function()
     local w = world.new()
     local tenants = { { tenant = "t1", note = 1 }, { tenant = "t2", note = 2 } }
     local seen = {}
@@ -76,13 +76,13 @@ describe("a fleet's tenants", function()
     assert.are.same({ [tenants[1]] = "t1", [tenants[2]] = "t2" }, seen)
   end)
 
-  it("may be none", function()
+  it("may be an empty list", function()
     local w = world.new()
     local summary = w:fleet({ tenants = {} }):run { on_report = error }
     assert.are.equal(0, summary.total)
   end)
 
-  it("may be none of a kind that is a tenant: that is told, and the others go on", function()
+  it("may include values that are not tenants: these are reported, and the others go on", function()
     local w = world.new()
     local reports = {}
     for tenant, report in w:fleet({ tenants = { "t1", 7, {}, "", "t2" } }):run() do
@@ -99,7 +99,7 @@ describe("a fleet's tenants", function()
     assert.are.equal(3, wrong)
   end)
 
-  it("that a source which raises has told of have their reports before it is raised", function()
+  it("that came before the source raised have their reports before the error is raised", function()
     local w, read = world.new(), 0
     local fleet = w:fleet {
       tenants = function()
@@ -143,14 +143,14 @@ describe("a fleet", function()
     end
   end)
 
-  it("has so many requests under way and no more", function()
+  it("has at most the given number of requests under way", function()
     local w = world.new()
     world.collect(w:fleet { tenants = world.names(100), concurrency = 10 })
     assert.are.equal(10, w.most_in_flight)
     assert.is_true(w.time - world.start <= 10 * 0.2 + 0.01)
   end)
 
-  it("has so many to each host and no more", function()
+  it("has at most the given number for each host", function()
     local w, now_at, most = world.new(), {}, 0
     w.latency = function(request)
       local host = request.url:match "^%a+://([^/]*)"
@@ -179,7 +179,7 @@ describe("a fleet", function()
     assert.are.equal(6, w.most_in_flight)
   end)
 
-  it("keeps no place for a tenant that sleeps", function()
+  it("lets a sleeping tenant hold no place", function()
     local w = world.new()
     for _, name in ipairs(world.names(20)) do
       assert(w.service:trigger(name))
@@ -209,7 +209,7 @@ describe("a fleet", function()
     assert.are.equal(60, fleet:run({ on_report = function() end }).total)
   end)
 
-  it("tells how far it is", function()
+  it("counts its progress", function()
     local w, fleet, most_asleep = world.new(), nil, 0
     for _, name in ipairs(world.names(5)) do
       assert(w.service:trigger(name))
@@ -252,7 +252,7 @@ describe("a fleet", function()
     assert.is_true(reports.t1.ok and reports.t1.operation == "status")
   end)
 
-  it("gives a client that makes no difference but token and name the same options", function()
+  it("shares options between clients that differ only in token and name", function()
     local w = world.new()
     local fleet = w:fleet {
       tenants = world.names(6),
@@ -292,7 +292,7 @@ describe("a fleet", function()
     assert.are.equal(3, fleet.summary.total)
   end)
 
-  it("raises a caller's mistake where it was made", function()
+  it("raises a caller's mistake at the caller's line", function()
     local ok, message = pcall(function()
       autopilot.fleet { tenants = {}, client = {}, concurency = 3 }
     end)
@@ -304,7 +304,7 @@ describe("a fleet", function()
     assert.matches("did you mean 'concurrency'", message)
   end)
 
-  it("needs few bytes for a tenant that sleeps", function()
+  it("needs few bytes for a sleeping tenant", function()
     local w = world.new()
     local before, taken
     local fleet = w:fleet {

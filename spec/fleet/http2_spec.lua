@@ -101,7 +101,7 @@ describe_http2("a fleet over HTTP/2", function()
     assert.are.equal(2, #server.connections)
   end)
 
-  it("tells the truth when the connection dies under hundreds of streams", function()
+  it("reports the truth when the connection breaks under hundreds of streams", function()
     local server = serving(function(_, number, _, connection)
       if number == 60 then
         connection:reset()
@@ -129,7 +129,7 @@ describe_http2("a fleet over HTTP/2", function()
     assert.is_true(count(reports, "interrupted") + sends - 100 > 0)
   end)
 
-  it("tells the truth after GOAWAY: what lies above its last stream was not looked at", function()
+  it("reports the truth after GOAWAY: requests above its last stream were not processed", function()
     local gone = false
     local server = serving(function(session, number, stream)
       if number == 30 and not gone then
@@ -149,7 +149,7 @@ describe_http2("a fleet over HTTP/2", function()
     assert.is_true(sends >= started)
   end)
 
-  it("owns up to what libcurl sends again after REFUSED_STREAM", function()
+  it("counts what libcurl sends again after REFUSED_STREAM", function()
     local refused = 0
     local server = serving(function(session, number, stream)
       if number % 5 == 0 and refused < 30 then
@@ -164,7 +164,7 @@ describe_http2("a fleet over HTTP/2", function()
     assert.are.equal(200, count(reports, "started"))
   end)
 
-  it("gives every report its own answer", function()
+  it("gives every request its own answer", function()
     local server = hostile.listen(wire.http2(function(session)
       local waiting = {}
       while true do
@@ -187,7 +187,7 @@ describe_http2("a fleet over HTTP/2", function()
     assert.are.equal(60, count(reports, "started"))
   end)
 
-  it("keeps long answers of many streams apart", function()
+  it("does not mix long answers of many streams", function()
     local server = hostile.listen(wire.http2(function(session)
       local waiting = {}
       while true do

@@ -1,8 +1,8 @@
--- What a fleet knows from before is not asked for again; whoever keeps that may fail.
+-- Work that a fleet knows to be done is not repeated; the state that stores this may fail.
 
 local world = require "support.fleet_world"
 
-describe("what a fleet knows from before", function()
+describe("a fleet's knowledge from a run before", function()
   local function new_state(known, cooldowns)
     local state = { noted = {}, flushed = 0 }
     function state.known(_, key)
@@ -20,7 +20,7 @@ describe("what a fleet knows from before", function()
     return state
   end
 
-  it("is not repeated", function()
+  it("prevents repeated work", function()
     local w = world.new()
     local before = { ok = true, outcome = "started", tenant = "t2" }
     local state = new_state({ t2 = before }, {})
@@ -35,7 +35,7 @@ describe("what a fleet knows from before", function()
     assert.is_true(state.flushed > 0)
   end)
 
-  it("is a cooldown, in which nothing is asked", function()
+  it("includes cooldowns, in which nothing is sent", function()
     local w = world.new()
     local state = new_state({}, { t1 = world.start + 300, ["t2@china"] = world.start + 300 })
     local fleet = w:fleet {
@@ -51,7 +51,7 @@ describe("what a fleet knows from before", function()
     assert.are.equal(1, #w.requests)
   end)
 
-  it("may fail to be written: the run goes on, and an event tells", function()
+  it("may fail to be saved: the run goes on, and an event reports it", function()
     local w = world.new()
     local state = new_state({}, {})
     function state.note()

@@ -19,11 +19,11 @@ describe("a fleet over several machines", function()
     return pending(obstacle)
   end
 
-  it("asks for each tenant once, whatever happens to the machines", function()
+  it("asks once for each tenant, whatever happens to the machines", function()
     print("\nmachines: " .. machines.run(false))
   end)
 
-  it("asks for each tenant once when machines are cut off", function()
+  it("asks once for each tenant when machines are disconnected", function()
     local options = machines.namespace_options()
     if not options then
       return pending "network namespaces are not permitted here"

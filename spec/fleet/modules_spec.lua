@@ -20,8 +20,8 @@ local every_trouble = {
 
 describe("a fleet that cannot load modules any more", function()
   for _, operation in ipairs { "sync", "ensure", "status", "wait" } do
-    it("has what it needs for " .. operation .. ", whatever goes wrong", function()
-      -- The service has all of its own before.
+    it("has loaded all modules for any failure of " .. operation, function()
+      -- The emulated service loads its own modules first.
       local rehearsal = fleet_world.new { faults = every_trouble }
       fleet_world.collect(
         rehearsal:fleet { tenants = fleet_world.names(20), operation = operation }

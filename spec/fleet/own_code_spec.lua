@@ -2,8 +2,8 @@
 
 local world = require "support.fleet_world"
 
-describe("an operation of the user's in a fleet", function()
-  it("that sleeps for too long wakes at the deadline, and says itself how it went", function()
+describe("a user's own operation in a fleet", function()
+  it("that sleeps for too long wakes at the deadline, and returns its own report", function()
     local w = world.new()
     local fleet = w:fleet {
       tenants = { "t1", "t2" },
@@ -20,7 +20,7 @@ describe("an operation of the user's in a fleet", function()
     end
   end)
 
-  it("that goes on after the tenant's deadline is given up", function()
+  it("that continues after the tenant's deadline is abandoned", function()
     local w = world.new()
     local reports = world.collect(w:fleet {
       tenants = { "t1" },
@@ -38,7 +38,7 @@ describe("an operation of the user's in a fleet", function()
     assert.near(6, w.time - world.start, 1.1)
   end)
 
-  it("that raises a text with the token in it does not get it into the report", function()
+  it("that raises a text with the token does not leak it into the report", function()
     for _, is_text in ipairs { true, false } do
       local token = "opaque-token-of-t1-0123456789"
       local w = world.new()
@@ -59,7 +59,7 @@ describe("an operation of the user's in a fleet", function()
     end
   end)
 
-  it("has ten seconds when the run is cancelled, unless that says", function()
+  it("has ten seconds when the run is cancelled, by default", function()
     for _, grace in ipairs { false, 3 } do
       local w, fleet = world.new(), nil
       w.latency = function()
@@ -74,8 +74,8 @@ describe("an operation of the user's in a fleet", function()
   end)
 end)
 
-describe("code of the user's in a fleet", function()
-  it("may yield whatever it likes: it goes on, and so do the others", function()
+describe("a user's own code in a fleet", function()
+  it("may yield any value: it goes on, and so do the others", function()
     local w = world.new()
     local odd = { "text", {}, true, -5, 0 / 0, function() end }
     local fleet = w:fleet {
@@ -102,7 +102,7 @@ describe("code of the user's in a fleet", function()
     assert.equal(0, fleet:progress().asleep)
   end)
 
-  it("lets the others go on when it yields a time that has passed", function()
+  it("does not block the others when it yields a time in the past", function()
     local w, is_done, yields = world.new(), false, 0
     local reports = world.collect(w:fleet {
       tenants = { "t1", "t2" },
@@ -128,7 +128,7 @@ describe("the options of a fleet's clients", function()
     return reports.t1.outcome, reports.t1.error and reports.t1.error.message
   end
 
-  it("may be a table that can be called", function()
+  it("may be a callable table", function()
     local calls = setmetatable({}, {
       __call = function(_, tenant)
         return { token = "token-" .. tenant }
@@ -137,7 +137,7 @@ describe("the options of a fleet's clients", function()
     assert.equal("started", (started(calls)))
   end)
 
-  it("may be a table with a metatable that says nothing of calls", function()
+  it("may be a table with a metatable without __call", function()
     assert.equal("started", (started(setmetatable({ token = "token-t1" }, {}))))
     local locked = setmetatable({ token = "token-t1" }, { __metatable = "locked" })
     assert.equal("started", (started(locked)))
@@ -152,8 +152,8 @@ describe("the options of a fleet's clients", function()
   end)
 end)
 
-describe("the hosts that a fleet's tokens come from", function()
-  it("have so many requests at a time and no more, like any other", function()
+describe("the hosts of a fleet's token endpoints", function()
+  it("have at most the given number of requests at a time, like any other host", function()
     local w = world.new()
     local inner, now, most = w:transport(), 0, 0
     local fleet = w:fleet {

@@ -1,4 +1,4 @@
--- A state of the user's own: what a fleet tells it of requests for a sync, and what it does with what it is told.
+-- A user's own state: how a fleet reports requests to it, and how the fleet uses its answers.
 
 local autopilot = require "autopilot"
 local fleet_world = require "support.fleet_world"
@@ -24,7 +24,7 @@ local function sync(client)
   return report, failure
 end
 
-describe("a state of the user's own", function()
+describe("a user's own state", function()
   local world
 
   before_each(function()
@@ -35,7 +35,7 @@ describe("a state of the user's own", function()
   teardown(wire.teardown)
 
   for name, operation in pairs { sync = "sync", ["a function"] = sync } do
-    it("is told of each request before it is sent, by " .. name, function()
+    it("is notified of each request before it is sent, by " .. name, function()
       local told = {}
       local state = new_state {
         note_posting = function(_, key)
@@ -48,7 +48,7 @@ describe("a state of the user's own", function()
       assert.same({ "t1 after 0", "t2 after 1" }, told)
     end)
 
-    it("keeps a request from being sent, by " .. name, function()
+    it("can prevent a request, by " .. name, function()
       local state = new_state {
         note_posting = function()
           return false
@@ -60,9 +60,12 @@ describe("a state of the user's own", function()
       assert.equal("unreachable", reports.t1.outcome)
       assert.equal("no", reports.t1.delivered)
       assert.equal("LEASE_ENDED", reports.t1.network.name)
+      local hint =
+        "Nothing was asked of the service: another machine may have taken this tenant over."
+      assert.equal(hint, reports.t1.hint)
     end)
 
-    it("has the record read first, where a sync may have been asked for, by " .. name, function()
+    it("has the record read first after a possible request, by " .. name, function()
       local state = new_state {
         posted = function()
           return world.time - 20
@@ -76,7 +79,7 @@ describe("a state of the user's own", function()
       assert.equal(operation == sync and "cooldown" or "started", reports.t1.outcome)
     end)
 
-    it("has nothing asked for, where that record cannot be read, by " .. name, function()
+    it("prevents a request if that record cannot be read, by " .. name, function()
       local faults = {}
       for index = 1, 10 do
         faults[index] = { kind = "status", on = "status", status = 503 }
@@ -97,7 +100,7 @@ describe("a state of the user's own", function()
     end)
   end
 
-  it("that raises takes no place from others, if an operation catches that", function()
+  it("that raises frees the request's place, even if an operation catches the error", function()
     local state = new_state {
       note_posting = function()
         error "the state is broken"
@@ -117,7 +120,7 @@ describe("a state of the user's own", function()
     assert.equal(0, fleet:progress().in_flight)
   end)
 
-  it("that ends the time for a request does not make its host count as unreachable", function()
+  it("that uses up a request's time does not make its host count as unreachable", function()
     local server = hostile.listen(function(connection)
       connection:serve()
     end)
@@ -152,7 +155,7 @@ describe("a state of the user's own", function()
     assert.is_nil(events.circuit_opened)
   end)
 
-  it("is named so where it cannot tell what it knows", function()
+  it("is named in the report if it cannot be read", function()
     local state = new_state {
       known = function()
         return nil, "it is away"

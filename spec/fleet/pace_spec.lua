@@ -17,7 +17,7 @@ describe("a host's pace", function()
     return is_slowed
   end
 
-  it("is not slowed by one tenant, however often that is throttled", function()
+  it("is not reduced for one tenant, however often it is throttled", function()
     local pace = Pace.new(64)
     for second = 1, 9 do
       assert.is_false(pace:throttle("t1", second, second + 0.2, 10))
@@ -25,7 +25,7 @@ describe("a host's pace", function()
     assert.are.equal(64, pace.limit)
   end)
 
-  it("is halved when several tenants are, and rests for as long as they are told", function()
+  it("is halved when several tenants are throttled, and pauses for their Retry-After", function()
     local pace = Pace.new(64)
     assert.is_false(throttle_all(pace, 5, 1, 1.1, 30))
     assert.is_true(pace:throttle("t6", 1, 1.3, 30))
@@ -35,7 +35,7 @@ describe("a host's pace", function()
     assert.is_false(pace:allows(32, 31.4))
   end)
 
-  it("is not slowed by a few in a hundred", function()
+  it("is not reduced for a few throttled tenants in a hundred", function()
     local pace = Pace.new(64)
     for number = 1, 5000 do
       if number % 20 == 0 then
@@ -47,7 +47,7 @@ describe("a host's pace", function()
     assert.are.equal(64, pace.limit)
   end)
 
-  it("is not halved again by what was under way", function()
+  it("is not halved again by requests that were under way", function()
     local pace = Pace.new(64)
     for index = 1, 40 do
       pace:throttle("t" .. index, 1, 1 + index / 100, 30)
@@ -55,7 +55,7 @@ describe("a host's pace", function()
     assert.are.equal(32, pace.limit)
   end)
 
-  it("comes back by one for each round of answers", function()
+  it("grows by one for each round of answers", function()
     local pace = Pace.new(64)
     throttle_all(pace, 6, 1, 1.1, 1)
     for _ = 1, 33 do
@@ -68,7 +68,7 @@ describe("a host's pace", function()
     assert.are.equal(64, pace.limit)
   end)
 
-  it("is never slower than one at a time", function()
+  it("is at least one request at a time", function()
     local pace = Pace.new(2)
     for round = 1, 9 do
       throttle_all(pace, 6, round * 100, round * 100 + 1)
@@ -76,7 +76,7 @@ describe("a host's pace", function()
     assert.are.equal(1, pace.limit)
   end)
 
-  it("takes a tenant's own cooldown for no throttling", function()
+  it("ignores a tenant's own cooldown", function()
     assert.is_false(Pace.is_throttling(429, nil))
     assert.is_true(Pace.is_throttling(429, 5))
     assert.is_true(Pace.is_throttling(503, nil))
@@ -85,7 +85,7 @@ describe("a host's pace", function()
 end)
 
 describe("a circuit", function()
-  it("opens after failures in a row, lets one try, and closes when that succeeds", function()
+  it("opens after failures in a row, allows one trial, and closes when that succeeds", function()
     local circuit = Circuit.new(3, 10, 25)
     circuit:failed(1)
     circuit:failed(2)
@@ -105,7 +105,7 @@ describe("a circuit", function()
   end)
 end)
 
-describe("a fleet whose service throttles everybody", function()
+describe("a fleet whose service throttles all tenants", function()
   --- A world whose service is unavailable, and a fleet in it that reads no record.
   local function unavailable(given)
     local w = world.new()
@@ -118,7 +118,7 @@ describe("a fleet whose service throttles everybody", function()
     return w, w:fleet(given)
   end
 
-  it("is slowed as a whole, loses nobody, and recovers", function()
+  it("is slowed as a whole, loses no tenant, and recovers", function()
     local w = world.new()
     local serve, calm_at = w.serve, world.start + 20
     w.serve = function(request)
@@ -142,7 +142,7 @@ describe("a fleet whose service throttles everybody", function()
     assert.is_true(w.time - calm_at < 60)
   end)
 
-  it("has few retries for each tenant, whatever it answers", function()
+  it("makes few retries for each tenant, for any answer", function()
     local w, fleet = unavailable { tenants = world.names(400), concurrency = 16 }
     local reports = world.collect(fleet)
     local gave_up = 0
@@ -154,7 +154,7 @@ describe("a fleet whose service throttles everybody", function()
     assert.is_true(#w.requests < 600, #w.requests)
   end)
 
-  it("may have a budget of its own", function()
+  it("may have its own retry budget", function()
     local w, fleet = unavailable {
       tenants = world.names(50),
       retry_budget = autopilot.retry.budget { capacity = 5, refill = 0 },
@@ -164,7 +164,7 @@ describe("a fleet whose service throttles everybody", function()
   end)
 end)
 
-describe("a fleet with a dead authority", function()
+describe("a fleet with an unreachable authority", function()
   local function dead_for(host_part)
     local w = world.new()
     local inner, asked = w:transport(), 0
@@ -186,7 +186,7 @@ describe("a fleet with a dead authority", function()
     end
   end
 
-  it("asks it little, tells its tenants, and finishes the others soon", function()
+  it("asks it seldom, reports its tenants, and finishes the others soon", function()
     local w, transport, asked = dead_for "microsoftgraph.chinacloudapi.cn"
     local fleet = w:fleet {
       tenants = world.names(300),
@@ -216,7 +216,7 @@ describe("a fleet with a dead authority", function()
     assert.is_true(#w:events_of "circuit_opened" >= 1)
   end)
 
-  it("goes on with it when it is back", function()
+  it("uses it again when it is reachable again", function()
     local w, transport = dead_for "graph.microsoft.com"
     local inner = w:transport()
     local back_at = w.time + 30
@@ -234,7 +234,7 @@ describe("a fleet with a dead authority", function()
     end
   end)
 
-  it("does not ask for one tenant for ever whose requests all fail", function()
+  it("stops asking for a tenant whose requests all fail", function()
     local w = world.new()
     local serve, asked = w.serve, 0
     w.serve = function(request)

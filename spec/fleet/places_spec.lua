@@ -1,4 +1,4 @@
--- Places to send from are given back, whatever happens; what is kept for a tenant, and by whom, is told true.
+-- Places to send from are always freed; the clients and knowledge kept for a tenant are the right ones.
 
 local autopilot = require "autopilot"
 local stores = require "autopilot.store"
@@ -40,7 +40,7 @@ describe("a place in a fleet", function()
     end
   )
 
-  it("is given back where the HTTP layer raises, and who called it lives on", function()
+  it("is freed if the HTTP layer raises and the caller survives", function()
     local w = world.new()
     local inner = w:transport()
     local fleet = w:fleet {
@@ -70,7 +70,7 @@ describe("a place in a fleet", function()
 end)
 
 describe("a fleet's HTTP layer", function()
-  it("refuses seconds that are none before it takes a place", function()
+  it("refuses invalid numbers of seconds before it takes a place", function()
     local messages, count = {}, 0
     local fleet = autopilot.fleet {
       tenants = world.names(4),
@@ -121,7 +121,7 @@ describe("a fleet that is closed while it runs", function()
     return w, fleet, count
   end
 
-  it("has no more reports, sends nothing more, and can run again", function()
+  it("reports and sends nothing more, and can run again", function()
     local w, fleet, count = close_after_one()
     assert.is_true(count < 9)
     local sent = #w.requests
@@ -141,8 +141,8 @@ describe("a fleet that is closed while it runs", function()
   end)
 end)
 
-describe("who has waited for a place", function()
-  it("is not kept until a deadline that is far ahead", function()
+describe("a tenant that has waited for a place", function()
+  it("is not kept in memory until a distant deadline", function()
     local w = world.new()
     w.latency = 0.01
     local tokens, kept = setmetatable({}, { __mode = "k" }), 0
@@ -172,8 +172,8 @@ describe("who has waited for a place", function()
   end)
 end)
 
-describe("a state of one's own", function()
-  it("that raises for one tenant touches no other, and that one is not asked", function()
+describe("a user's own state", function()
+  it("that raises for one tenant affects no other, and nothing is sent for that one", function()
     local w = world.new()
     local state = { cooldown = function() end, note = function() end }
     function state.known(_, key)
@@ -190,7 +190,7 @@ describe("a state of one's own", function()
     assert.are.equal(1, fleet.summary.failed)
   end)
 
-  it("keeps no client from asking that expects no cooldown, or a shorter one for longer", function()
+  it("delays no client that has no cooldown or a shorter one", function()
     local w = world.new()
     local state = { known = function() end, note = function() end }
     function state.cooldown()
@@ -212,8 +212,8 @@ describe("a state of one's own", function()
   end)
 end)
 
-describe("an HTTP layer that only one tenant has", function()
-  it("is not kept when that one is done", function()
+describe("an HTTP layer of one tenant only", function()
+  it("is released when that tenant is done", function()
     local w = world.new()
     local inner, layers, kept = w:transport(), setmetatable({}, { __mode = "k" }), 0
     local fleet = w:fleet {
@@ -239,8 +239,8 @@ describe("an HTTP layer that only one tenant has", function()
   end)
 end)
 
-describe("a client of a fleet's next tenant", function()
-  it("is not made for what is no tenant, and says so", function()
+describe("a client for a fleet's next tenant", function()
+  it("is not made for a value that is not a tenant, and reports that", function()
     local w = world.new()
     local reports = world.collect(w:fleet {
       tenants = world.names(4),
@@ -253,7 +253,7 @@ describe("a client of a fleet's next tenant", function()
     assert.matches("^autopilot.client: option 'tenant' must be", reports.t3.error.message)
   end)
 
-  it("shares what is known of that one, and of no other", function()
+  it("shares the knowledge of its own tenant only", function()
     local w = world.new()
     local store = stores.memory {
       now = function()

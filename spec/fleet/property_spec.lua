@@ -125,7 +125,7 @@ local function check(w, fleet, given, reports, syncs)
   assert.are.equal(0, fleet.gates.waiting)
 end
 
-describe("a fleet, whatever happens to it", function()
+describe("a fleet with random events", function()
   it("has one true report for each tenant", function()
     local ok_reports, all_reports = 0, 0
     for _ = 1, runs do

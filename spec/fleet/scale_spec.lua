@@ -68,7 +68,7 @@ local function reports_of(path)
 end
 
 describe("a fleet of " .. count .. " tenants over real sockets", function()
-  it("makes no false claim, loses none and doubles none, killed in the middle or not", function()
+  it("claims nothing false, loses and repeats no tenant, even if it is killed", function()
     local service = emulated_service.start { emulator = { log_limit = 1000000 } }
     local names = {}
     for index = 1, count do

@@ -30,7 +30,7 @@ describe("a report of a shared run", function()
     world:finish()
   end)
 
-  it("is known before it is written, and not replaced by what comes after", function()
+  it("is known before it is written, and not replaced by later ones", function()
     local state, other = world:machine(), world:machine()
     take(state, { "a" })
     state:note("a", started())
@@ -43,7 +43,7 @@ describe("a report of a shared run", function()
     assert.equal("started", other:known("a").outcome)
   end)
 
-  it("has tenants and texts of any bytes, whatever the database's encoding is", function()
+  it("has tenants and texts of any bytes, in any encoding of the database", function()
     local create = "CREATE DATABASE odd ENCODING 'WIN1252' LOCALE 'C' TEMPLATE template0"
     shared_runs.run(world:machine(), create)
     local names = { "caf\233", "n\0l", "ok", "per%cent", "\226\128\157" }
@@ -64,7 +64,7 @@ describe("a report of a shared run", function()
     end
   end)
 
-  it("is not overwritten by a machine that was cut off", function()
+  it("is not overwritten by a disconnected machine", function()
     local one, other = world:machine(), world:machine()
     take(one, { "a" })
     shared_runs.expire(one)
@@ -78,29 +78,51 @@ describe("a report of a shared run", function()
     assert.equal("started", third:known("a").outcome)
   end)
 
-  it("counts once when it was written again after a lost reply of the database", function()
-    local write, attempts = shared_run.write, 0
+  --- Has so many calls write reports without a reply. Returns a function that tells how many calls there were.
+  local function lose_replies(most)
+    local write, calls = shared_run.write, 0
     finally(function()
       shared_run.write = write
     end)
     function shared_run.write(...)
       local lost = write(...)
-      attempts = attempts + 1
-      if attempts <= 3 then -- the first call with its repetition, and the next call
+      calls = calls + 1
+      if calls <= most then
         error "the connection is broken"
       end
       return lost
     end
+    return function()
+      return calls
+    end
+  end
+
+  it("counts once if it was written again because the database's reply was lost", function()
+    local calls = lose_replies(3) -- the first call with its repetition, and the next call
     local one = world:machine()
     take(one, { "a", shared_runs.neighbour_of "a", "b" })
     one:note("a", started())
     assert.is_nil(one:flush())
     one:note("b", started())
     assert.is_true(one:flush())
-    assert.is_false(one.has_left_some)
+    assert.same({}, one.left)
     one:close()
-    assert.equal(4, attempts)
+    assert.equal(4, calls())
     assert.equal(2, world:machine().done_before)
+  end)
+
+  it("is lost if it came after an attempt to write, and the part was lost since", function()
+    local neighbour = shared_runs.neighbour_of "a"
+    local one, other = world:machine(), world:machine()
+    take(one, { "a", neighbour })
+    one:note("a", started())
+    lose_replies(2)
+    assert.is_nil(one:flush())
+    one:note(neighbour, started())
+    shared_runs.expire(one)
+    assert.same({ neighbour }, take(other, { neighbour }))
+    assert.is_true(one:flush())
+    assert.truthy(next(one.left))
   end)
 
   it("of a failure does not hide that the tenant was begun again", function()
@@ -116,7 +138,7 @@ describe("a report of a shared run", function()
     end
   end)
 
-  it("of a failure makes no sync count that is older than the request after it", function()
+  it("of a failure does not let a sync count that is older than the request after it", function()
     local one = world:machine()
     take(one, { "a" })
     one:note("a", report("forbidden", "yes"))
@@ -131,7 +153,7 @@ describe("a report of a shared run", function()
     assert.near(core.now(), third:posted "a", 10)
   end)
 
-  it("that is damaged lets its tenants be taken for asked for", function()
+  it("that is damaged makes its tenants count as possibly requested", function()
     local one, other = world:machine(), world:machine()
     take(one, { "a" })
     one:note("a", started())
@@ -143,7 +165,7 @@ describe("a report of a shared run", function()
     shared_runs.run(one, "DELETE FROM autopilot_report_2") -- other runs read the part too
   end)
 
-  it("is kept while the database is away, which is told", function()
+  it("is kept while the database is unreachable, and an event says so", function()
     local state = world:machine()
     take(state, { "a" })
     state:note("a", started())

@@ -9,7 +9,7 @@ local expire, left, renew = shared_runs.expire, shared_runs.left, shared_runs.re
 local report, started = shared_runs.report, shared_runs.started
 local take, take_again = shared_runs.take, shared_runs.take_again
 
-describe("a run that machines share", function()
+describe("a run that several machines share", function()
   if shared_runs.obstacle then
     return pending(shared_runs.obstacle)
   end
@@ -66,7 +66,7 @@ describe("a run that machines share", function()
     end
   end)
 
-  it("is joined by a machine that starts late, when it has just ended", function()
+  it("is joined by a machine that starts just after its end", function()
     local one = world:machine()
     take(one, { "a" })
     one:note("a", started())
@@ -132,12 +132,12 @@ describe("a run that machines share", function()
     return stopped, other
   end
 
-  it("has not ended for a machine that was stopped, while another works on what it lost", function()
+  it("is not over for a paused machine while another works on its part", function()
     stopped_machine():finish()
     assert.is_false(has_ended())
   end)
 
-  it("has not ended for it when the other machine has died, and a third has taken over", function()
+  it("is not over if the other machine has died, and a third has taken over", function()
     local stopped, other = stopped_machine()
     expire(other)
     world:machine()
@@ -145,7 +145,7 @@ describe("a run that machines share", function()
     assert.is_false(has_ended())
   end)
 
-  it("has ended once the other machine has the report", function()
+  it("is over once the other machine has the report", function()
     local stopped, other = stopped_machine()
     stopped:finish()
     other:note("a", started())
@@ -167,13 +167,29 @@ describe("a run that machines share", function()
     end
   )
 
-  it("has not ended for a machine that has left a tenant to others", function()
+  it("is not over for a machine that has left a tenant to others", function()
     local one = world:machine()
     take(one, { "a", "c" })
     one:note("c", started())
     one:note("a", left())
     one:finish()
     assert.is_false(has_ended())
+  end)
+
+  it("has ended once each of two machines has the report of what the other left", function()
+    local one, other = world:machine(), world:machine()
+    take(one, { "a" })
+    take(other, { "c" })
+    one:note("a", left())
+    one:flush()
+    other:note("c", left())
+    other:flush()
+    for machine, tenant in pairs { [one] = "c", [other] = "a" } do
+      assert.same({ tenant }, take(machine, { tenant }))
+      machine:note(tenant, started())
+      machine:finish()
+    end
+    assert.is_true(has_ended())
   end)
 
   it(
@@ -192,7 +208,7 @@ describe("a run that machines share", function()
     end
   )
 
-  it("gives out what is left, and allows no request, when a newer run has begun", function()
+  it("hands out its last tenants, but allows no request, once a newer run has begun", function()
     local one, other = world:machine(), world:machine()
     take(one, { "a" })
     take(other, { "b" })

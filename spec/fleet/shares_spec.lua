@@ -1,4 +1,4 @@
--- What the tenants of a fleet share, and what of it is each one's own.
+-- What the tenants of a fleet share, and what each has for itself.
 
 local autopilot = require "autopilot"
 local core = require "autopilot.core"
@@ -7,7 +7,7 @@ local wire = require "support.wire"
 local world = require "support.fleet_world"
 
 describe("the retries of a fleet", function()
-  it("are a fifth of what succeeds, besides those that it begins with", function()
+  it("are limited to a fifth of the successes, plus an initial allowance", function()
     local w = world.new()
     local inner, requests = w:transport(), 0
     local fleet = w:fleet {
@@ -25,7 +25,7 @@ describe("the retries of a fleet", function()
       end,
       client = function(tenant)
         local number = tonumber(tenant:match "%d+")
-        -- Each of those that fail has a host of its own, so that no host's circuit opens.
+        -- Each failing tenant has its own host, so that no host's circuit opens.
         local base = number % 5 == 0 and ("https://h%d.example"):format(number) or nil
         return { token = "token-" .. tenant, base_url = base }
       end,
@@ -52,7 +52,7 @@ describe("the connections of a fleet", function()
     return autopilot.fleet(given)
   end
 
-  it("are shared by the tenants of a run, and by one run after the other", function()
+  it("are shared by the tenants of a run, and by consecutive runs", function()
     local server = hostile.listen(function(connection)
       connection:serve()
     end)
@@ -73,7 +73,7 @@ describe("the connections of a fleet", function()
     assert.equal(1, #server.connections)
   end)
 
-  it("are never those of the process that this one was forked from", function()
+  it("are not used after a fork", function()
     local server = hostile.listen(function(connection)
       connection:serve()
     end)
@@ -94,7 +94,7 @@ describe("the connections of a fleet", function()
     assert.equal(2, #server.connections)
   end)
 
-  it("carry what each tenant's own options say", function()
+  it("obey each tenant's own options", function()
     local server = hostile.listen(function(connection)
       connection:serve()
     end)

@@ -47,9 +47,9 @@ local function run(to_connect, to_answer, seconds, given)
   return patient, w, reports
 end
 
-describe("tenants of a fleet with little time each", function()
+describe("tenants of a fleet with short deadlines", function()
   for what, host in pairs { ["to connect to"] = { 3, 0.1 }, ["to answer"] = { 0.1, 3 } } do
-    it("do not stop those that have time for a host that is slow " .. what, function()
+    it("do not block other tenants of a slow host " .. what, function()
       local patient, w, reports = run(host[1], host[2], 1)
       assert.are.same({ started = 10 }, world.outcomes(patient))
       assert.are.same({}, w:events_of "circuit_opened")
@@ -58,7 +58,7 @@ describe("tenants of a fleet with little time each", function()
     end)
   end
 
-  it("do not, either, where the operation is code that knows how much time it has", function()
+  it("do not block them if a user's own operation sets the deadline", function()
     local patient, w = run(0.1, 3, 1, {
       operation = function(client, tenant)
         local is_hasty = tonumber(tenant:match "%d+") <= 30
@@ -69,7 +69,7 @@ describe("tenants of a fleet with little time each", function()
     assert.are.same({}, w:events_of "circuit_opened")
   end)
 
-  it("do not when it is their token for which there is no time", function()
+  it("do not block them if the time is too short for a token", function()
     local w = world.new()
     local authority = slow_host(w, 3, 0.1)
     local function transport(request)
@@ -99,12 +99,12 @@ describe("tenants of a fleet with little time each", function()
     assert.are.same({}, w:events_of "circuit_opened")
   end)
 
-  it("tell of a dead host all the same when they had a fair part of the usual time", function()
+  it("still reveal an unreachable host if they had a fair part of the usual time", function()
     local _, w = run(1e6, 0, 6)
     assert.are.equal(1, #w:events_of "circuit_opened")
   end)
 
-  it("do not let a host pass that is being tried", function()
+  it("do not count as successes while a host is on trial", function()
     local w = world.new()
     local asked = 0
     local dead = slow_host(w, 1e6, 0)
@@ -130,7 +130,7 @@ describe("tenants of a fleet with little time each", function()
     assert.is_true(asked < 12, asked)
   end)
 
-  it("leave a circuit of their own closed", function()
+  it("leave their own circuit closed", function()
     local tries = 0
     local _, w, reports = run(0.1, 3, 1, {
       tenants = { "t1" },
@@ -148,7 +148,7 @@ describe("tenants of a fleet with little time each", function()
     assert.are.same({}, w:events_of "circuit_opened")
   end)
 
-  it("do not over a real connection", function()
+  it("do not block others over a real connection", function()
     local listener = assert(socket.bind("127.0.0.1", 0)) -- never accepts
     local _, port = listener:getsockname()
     local opened = 0

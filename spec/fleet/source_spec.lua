@@ -1,4 +1,4 @@
--- Where a fleet's tenants come from may have none for now: the others go on, and it is asked again.
+-- A source of tenants may have none yet: the others go on, and it is asked again.
 
 local world = require "support.fleet_world"
 
@@ -19,8 +19,8 @@ local function timetable(w, seconds)
   end
 end
 
-describe("a source that knows of no tenant for now", function()
-  it("holds nobody up who is under way", function()
+describe("a source that has no tenant yet", function()
+  it("delays no tenant under way", function()
     local w, at = world.new(), {}
     local fleet = w:fleet { tenants = timetable(w, { 0, 0, 5, 9 }), concurrency = 4 }
     for tenant, report in fleet:run() do
@@ -34,7 +34,7 @@ describe("a source that knows of no tenant for now", function()
     assert.equal(4, fleet.summary.total)
   end)
 
-  it("may be one that is made when the run begins", function()
+  it("may be created when the run begins", function()
     local w = world.new()
     local made = 0
     local fleet = w:fleet {
@@ -48,7 +48,7 @@ describe("a source that knows of no tenant for now", function()
     assert.equal(2, fleet.summary.total)
   end)
 
-  it("goes well with a spread, which begins when the run does", function()
+  it("can be combined with a spread, which begins when the run does", function()
     local w = world.new()
     world.collect(w:fleet { tenants = timetable(w, { 0, 3, 6, 200 }), spread = 100 })
     assert.equal(4, #w.requests)
@@ -73,7 +73,7 @@ describe("a source that knows of no tenant for now", function()
     assert.equal(1, fleet.summary.total)
   end)
 
-  it("is none where it is a list: what is no tenant in it is told", function()
+  it("is not allowed as a list: values that are not tenants are reported", function()
     local w, outcomes = world.new(), {}
     for _, report in w:fleet({ tenants = { "t1", false, "t2" } }):run() do
       outcomes[#outcomes + 1] = report.outcome
@@ -84,7 +84,7 @@ describe("a source that knows of no tenant for now", function()
 end)
 
 describe("a fleet's run with on_report", function()
-  it("may wait by yielding, whatever runs it", function()
+  it("may wait by yielding, in any scheduler", function()
     local w = world.new()
     local fleet = w:fleet {
       tenants = world.names(3),
@@ -107,7 +107,7 @@ describe("a fleet's run with on_report", function()
 end)
 
 describe("a fleet", function()
-  it("is not ended by a tenant's error that only sounds like Ctrl-C", function()
+  it("is not ended by a tenant's error whose message resembles Ctrl-C", function()
     local w = world.new()
     local fleet = w:fleet {
       tenants = world.names(3),
@@ -123,7 +123,7 @@ describe("a fleet", function()
     assert.equal(2, fleet.summary.ok)
   end)
 
-  it("is closed with its block, where the language has that", function()
+  it("is closed at the end of its block, in languages that have that", function()
     if not rawget(coroutine, "close") then
       return -- before Lua 5.4
     end

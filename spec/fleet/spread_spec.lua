@@ -3,7 +3,7 @@
 local world = require "support.fleet_world"
 
 describe("a fleet's spread", function()
-  it("gives each tenant the same moment every time, and uses all of it", function()
+  it("gives each tenant the same time in every run, and uses all of it", function()
     local function starts()
       local w, at = world.new(), {}
       local fleet = w:fleet { tenants = world.names(200), spread = 1000 }
@@ -24,7 +24,7 @@ describe("a fleet's spread", function()
     end
   end)
 
-  it("does not turn in circles while those that are due wait for a place", function()
+  it("does not loop while due tenants wait for a place", function()
     local w, sleeps = world.new(), 0
     local fleet = w:fleet {
       tenants = world.names(50),
@@ -39,7 +39,7 @@ describe("a fleet's spread", function()
     assert.are.equal(50, world.count(world.collect(fleet)))
   end)
 
-  it("does not look for tenants without a pause while the list has no end yet", function()
+  it("does not poll the list without pauses while it has no end yet", function()
     local w, looks = world.new(), 0
     w.latency = 10
     local names = { "t1", "t2", "t3" }
@@ -62,7 +62,7 @@ describe("a fleet's spread", function()
     assert.are.equal(3, fleet.summary.ok)
   end)
 
-  it("leaves a deadline its due", function()
+  it("leaves time before a deadline", function()
     local w = world.new()
     local fleet = w:fleet { tenants = world.names(100), spread = 1000, deadline = 500 }
     local reports = world.collect(fleet)

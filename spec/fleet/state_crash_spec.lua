@@ -45,7 +45,7 @@ local function kill_writer(script, path, after_lines)
   for line in pipe:lines() do
     lines[#lines + 1] = line
     if #lines == after_lines then
-      -- It goes on writing while the signal is on its way: where it stops is up to chance.
+      -- It goes on writing while the signal is on its way: it stops at a random point.
       os.execute("kill -KILL " .. process)
     end
   end
@@ -66,7 +66,7 @@ describe("the state file of a fleet", function()
     file:close()
   end)
 
-  it("loses no note, and is never torn, when its process is killed", function()
+  it("loses no note, and is never damaged, when its process is killed", function()
     local script, remove_script = files.temporary(writer)
     local is_done, newest = {}, 0 -- what the file has to know, by what was said
     for _ = 1, 12 do
@@ -97,7 +97,7 @@ describe("the state file of a fleet", function()
     remove_script()
   end)
 
-  it("tells what a plain table of the same history tells", function()
+  it("has what a plain table with the same history has", function()
     local now = 1790000000
     local model = { runs = {}, cooldowns = {}, triggers = {} }
     local subjects, outcomes =
@@ -163,7 +163,7 @@ describe("the state file of a fleet", function()
     state:close()
   end)
 
-  it("keeps all notes before the place where a loss of power tore what was written", function()
+  it("keeps all notes before the point where a loss of power damaged it", function()
     local function open_and_note(first, last, sizes)
       local state = assert(fleet_state.open { path = path })
       for number = first, last do

@@ -6,7 +6,7 @@ local state_of_specs = require "support.state_file"
 local wire = require "support.wire"
 local world = require "support.fleet_world"
 
-describe("a fleet that ensures, taken up again after its process was killed,", function()
+describe("a fleet that ensures, resumed after its process was killed,", function()
   local w, file, since, cooldown
 
   before_each(function()
@@ -51,7 +51,7 @@ describe("a fleet that ensures, taken up again after its process was killed,", f
     return count
   end
 
-  it("waits for the sync that it had asked for, in the second in which it began", function()
+  it("waits for the sync that it had requested, in the second in which it began", function()
     since = w.time
     run_until(5)
     assert.equal(1, posts())
@@ -61,7 +61,7 @@ describe("a fleet that ensures, taken up again after its process was killed,", f
     assert.is_true(w.time - world.start < 60)
   end)
 
-  it("finds it done, where it has completed since", function()
+  it("finds it done if it has completed since", function()
     since = w.time
     run_until(5)
     w:pass(100)
@@ -70,7 +70,7 @@ describe("a fleet that ensures, taken up again after its process was killed,", f
     assert.equal(1, posts())
   end)
 
-  it("does not take for its own what it had seen before it asked", function()
+  it("does not take a sync that it had seen before its request for its own", function()
     assert(w.service:trigger("t1", { duration = 0 })) -- somebody else's, just before the moment
     w:pass(0.003)
     since, cooldown = w.time, 0 -- so that it asks at once
@@ -80,7 +80,7 @@ describe("a fleet that ensures, taken up again after its process was killed,", f
     assert.is_false(reports.t1.ok)
   end)
 
-  it("does not take for its own what came well before it asked, unseen", function()
+  it("does not take an unseen sync from long before its request for its own", function()
     w = world.new { faults = { { kind = "stale_read", on = "status", seconds = 10 } } }
     assert(w.service:trigger("t1", { duration = 0 }))
     w:pass(5)
@@ -91,7 +91,7 @@ describe("a fleet that ensures, taken up again after its process was killed,", f
     assert.is_false(reports.t1.ok)
   end)
 
-  it("reads no record twice where it had not asked for anything", function()
+  it("reads no record twice if it had requested nothing", function()
     since = w.time
     local reports = world.collect(new_fleet())
     assert.equal("completed", reports.t1.outcome)
@@ -101,11 +101,11 @@ describe("a fleet that ensures, taken up again after its process was killed,", f
   end)
 end)
 
-describe("a fleet that ensures with a state of the user's", function()
+describe("a fleet that ensures with a user's own state", function()
   after_each(wire.close)
   teardown(wire.teardown)
 
-  it("notes over a real connection that it asks before it does, and what it had seen", function()
+  it("notes each request, and what it had seen, before it is sent over a connection", function()
     local body = '{"syncStatus":"completed","lastManualSyncTriggerDateTime":"2020-01-01T00:00:00Z",'
       .. '"lastSyncDateTime":"2020-01-01T00:00:01Z"}'
     local head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"

@@ -94,7 +94,7 @@ describe("a fleet with a state file", function()
     return found
   end
 
-  it("finds in the record what became of a sync that a killed process had asked for", function()
+  it("finds the result of a killed process's request in the record", function()
     leave_asked "a.example"
     time = time + 0.2
     service:trigger "a.example"
@@ -135,7 +135,7 @@ describe("a fleet with a state file", function()
     end
   )
 
-  it("asks again when the record shows no sync since the killed process had asked", function()
+  it("asks again if the record shows no sync since the killed process's request", function()
     service:trigger "a.example"
     time = time + 1200
     leave_asked "a.example"
@@ -146,7 +146,7 @@ describe("a fleet with a state file", function()
     assert.equal(1, service.requests.sync)
   end)
 
-  it("asks for nothing when the record that would tell cannot be read", function()
+  it("sends no request if that record cannot be read", function()
     for _, case in ipairs {
       { "interrupted", { stage = "connect", name = "COULDNT_CONNECT", delivered = "no" } },
       { "interrupted", { stage = "receive", name = "RECV_ERROR", delivered = "unknown" } },
@@ -171,7 +171,7 @@ describe("a fleet with a state file", function()
     end
   end)
 
-  it("leaves a tenant to the next run when the run ends while its record is read", function()
+  it("leaves a tenant to the next run if the run ends while its record is read", function()
     leave_asked "a.example"
     local fleet
     fleet = fleet_of({ "a.example" }, {
@@ -185,7 +185,7 @@ describe("a fleet with a state file", function()
     assert.equal("no", report.delivered)
   end)
 
-  it("does not take a sync of much later for the one that was asked for", function()
+  it("does not take a much later sync for the requested one", function()
     leave_asked "a.example"
     time = time + 1200
     service:trigger "a.example"
@@ -195,7 +195,7 @@ describe("a fleet with a state file", function()
     assert.equal(0, service.requests.sync)
   end)
 
-  it("reads no record for a tenant for which it asks for the first time", function()
+  it("reads no record before the first request for a tenant", function()
     only_report(fleet_of { "a.example" })
     assert.equal(0, service.requests.status)
   end)
@@ -225,13 +225,13 @@ describe("a fleet with a state file", function()
     end)
   end
 
-  it("says nothing of deliveries where it could not read who is done, but only reads", function()
+  it("claims no delivery, and only reads, if it could not read what is done", function()
     local report = report_with("DROP TABLE tenant", { operation = "status" })
     assert.equal("unexpected", report.outcome)
     assert.is_nil(report.delivered)
   end)
 
-  it("cannot be made while another run has the file, and is told so", function()
+  it("cannot be made while another run has the file, and says so", function()
     local state = assert(fleet_state.open { path = path })
     local fleet, message = fleet_of { "a.example" }
     assert.is_nil(fleet)
@@ -250,14 +250,14 @@ describe("a fleet with a state file", function()
     state:close()
   end)
 
-  it("lets go of it when it is closed", function()
+  it("releases it when it is closed", function()
     fleet_of({ "a.example" }):close()
     local state, message = fleet_state.open { path = path }
     assert.is_nil(message)
     state:close()
   end)
 
-  it("keeps the run open when the deadline ended it", function()
+  it("can be resumed when the deadline ended it", function()
     local answer = service:transport()
     local given = {
       deadline = 10,
@@ -278,7 +278,7 @@ describe("a fleet with a state file", function()
     state:close()
   end)
 
-  it("is refused an empty name where it was given", function()
+  it("refuses an empty name", function()
     local _, message = pcall(function()
       fleet_of({ "a.example" }, { state = "" })
     end)

@@ -3,7 +3,7 @@
 local state_of_specs = require "support.state_file"
 local world = require "support.fleet_world"
 
-describe("a fleet that is taken up again after the service had refused a tenant", function()
+describe("a fleet that is resumed after the service had refused a tenant", function()
   local w, file
 
   before_each(function()
@@ -27,7 +27,7 @@ describe("a fleet that is taken up again after the service had refused a tenant"
     return found
   end
 
-  it("asks anew, and does not take another's sync for its own", function()
+  it("asks again, and does not take another client's sync for its own", function()
     assert(w.service:trigger("t1", { duration = 0 })) -- somebody else's, a moment before
     w:pass(0.003)
     assert.equal("cooldown", run(true).outcome)
@@ -50,7 +50,7 @@ describe("a fleet that is taken up again after the service had refused a tenant"
     state:close()
   end
 
-  it("asks anew where the record shows no more than was seen before", function()
+  it("asks again if the record shows only what was seen before", function()
     assert(w.service:trigger("t1", { duration = 0 }))
     w:pass(0.003)
     leave_note(w.time, w.time)
@@ -58,13 +58,13 @@ describe("a fleet that is taken up again after the service had refused a tenant"
     assert.equal("response", run().confirmed_by)
   end)
 
-  it("reads nothing for a note that is from the future: a clock was set back", function()
+  it("ignores a note from the future, after a clock was set back", function()
     leave_note(w.time + 5000)
     assert.equal("response", run().confirmed_by)
     assert.equal("POST", w.requests[1].method)
   end)
 
-  it("asks anew where its process died before anything was sent", function()
+  it("asks again if its process died before a request was sent", function()
     local fleet
     fleet = w:fleet {
       tenants = { "t1" },
@@ -83,7 +83,7 @@ describe("a fleet that is taken up again after the service had refused a tenant"
     assert.equal("response", run().confirmed_by)
   end)
 
-  it("looks first where it waited in vain for the end of a sync that was started", function()
+  it("reads the record first if it had waited in vain for the end of a started sync", function()
     w = world.new { duration = 500 }
     local fleet = w:fleet {
       tenants = { "t1" },
@@ -99,7 +99,7 @@ describe("a fleet that is taken up again after the service had refused a tenant"
     assert.equal("status", run().confirmed_by)
   end)
 
-  it("looks first where one of its requests may have arrived before another was refused", function()
+  it("reads the record first if one request may have arrived before another was refused", function()
     local state = file:open()
     state:note_posting "t1"
     local attempts = { { delivered = "unknown" }, { delivered = "yes" } }
@@ -112,7 +112,7 @@ describe("a fleet that is taken up again after the service had refused a tenant"
     assert.is_nil((state:posted "t1"))
   end)
 
-  it("looks first where a run between them ended before it was begun with", function()
+  it("reads the record first if a run in between ended before it was begun", function()
     local state = file:open()
     state:note_posting "t1"
     local cancelled = { ok = false, operation = "sync", outcome = "cancelled", delivered = "no" }
@@ -120,7 +120,7 @@ describe("a fleet that is taken up again after the service had refused a tenant"
     assert.is_not_nil((state:posted "t1"))
   end)
 
-  it("looks first where it is not known whether that asking had arrived", function()
+  it("reads the record first if it is unknown whether that request had arrived", function()
     w = world.new { faults = { { kind = "lost_answer", on = "sync" } } }
     local fleet = w:fleet {
       tenants = { "t1" },

@@ -1,10 +1,10 @@
--- A fleet's state file where the list of tenants breaks off: the run has not come to its end.
+-- A fleet's state file when the list of tenants fails in the middle: the run is not finished.
 
 local state_of_specs = require "support.state_file"
 local world = require "support.fleet_world"
 
 describe("a fleet with a state file whose source of tenants raises", function()
-  it("is taken up again, and repeats nothing that is done", function()
+  it("is resumed, and repeats nothing that is done", function()
     local w = world.new()
     local file = state_of_specs.new()
     local breaks_at = 3

@@ -1,4 +1,4 @@
--- Whose moment comes first.
+-- The order of timers.
 
 local Timers = require "autopilot.fleet.timers"
 
@@ -45,11 +45,11 @@ describe("timers", function()
     end
   end)
 
-  it("come in their order, equal ones as they were put in", function()
+  it("come in order of time, equal ones in order of insertion", function()
     assert.are.same(in_order(items()), take_all(timers))
   end)
 
-  it("come in the same order when some were taken out", function()
+  it("come in the same order after some were removed", function()
     local expected = {}
     for _, item in ipairs(list) do
       if item.index % 3 == 0 then
@@ -63,7 +63,7 @@ describe("timers", function()
     assert.are.same(in_order(expected), take_all(timers))
   end)
 
-  it("come at the time to which they were moved", function()
+  it("come at their new time after they were moved", function()
     for _, item in ipairs(list) do
       item.index, item.moment = 500 + item.index, item.moment * 31 % 97
       timers:set(item, item.moment)

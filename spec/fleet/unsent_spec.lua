@@ -11,7 +11,7 @@ local function silent_server()
   return listener, "http://127.0.0.1:" .. port
 end
 
-describe("a request of a fleet that was given up in its line", function()
+describe("a fleet's request that was abandoned in its queue", function()
   -- One place for each host, and a server that never answers: the first has it, the others wait for it.
   local function run_against_silence(operation)
     local listener, url = silent_server()
@@ -38,7 +38,7 @@ describe("a request of a fleet that was given up in its line", function()
     return reports
   end
 
-  it("was not delivered, also where its code fails afterwards", function()
+  it("was not delivered, even if its code fails afterwards", function()
     local reports = run_against_silence(function(client)
       local report, failure = client:sync()
       assert(report, "what the operation of the user makes of it")
@@ -76,7 +76,7 @@ describe("a request of a fleet that was given up in its line", function()
     end
   )
 
-  it("is told to be no trouble of the network", function()
+  it("is not reported as a network failure", function()
     local reports = run_against_silence "sync"
     assert.equal("unknown", reports.t1.delivered)
     assert.equal("cancelled", reports.t2.outcome)
@@ -90,7 +90,7 @@ describe("a request of a fleet that was given up in its line", function()
 end)
 
 describe("a fleet that is cancelled", function()
-  it("tells of who sleeps that it was throttled, and until when", function()
+  it("reports that a sleeping tenant was throttled, and until when", function()
     local world = fleet_world.new {
       faults = { { kind = "throttle", on = "sync", retry_after = 100 } },
     }

@@ -1,4 +1,4 @@
--- Of a body that is odd, broken or cut, as much as can be is read, and told in a line of whole characters.
+-- From an odd, malformed or truncated body as much as possible is read, as one line of whole characters.
 
 local error_bodies = require "support.error_bodies"
 local graph_error = require "autopilot.graph.error"
@@ -19,7 +19,7 @@ describe("autopilot.graph.error.parse of a sentence", function()
     end
   end)
 
-  it("puts U+FFFD in place of bytes that are no UTF-8", function()
+  it("replaces bytes that are not UTF-8 by U+FFFD", function()
     local mark = "\239\191\189"
     local messages = {
       ["bad \255 byte"] = "bad " .. mark .. " byte",
@@ -46,7 +46,7 @@ describe("autopilot.graph.error.parse of a sentence", function()
     end
   end)
 
-  it("leaves the name of a permission out that was cut", function()
+  it("omits the name of a permission that was cut", function()
     local text = error_bodies.words(error_bodies.sentence .. ", Last.Read.All")
     local body = graph("Forbidden", error_bodies.intune_object(text))
     local cut = graph_error.parse(body:sub(1, body:find("Last.Read", 1, true) + 8))
@@ -55,8 +55,8 @@ describe("autopilot.graph.error.parse of a sentence", function()
   end)
 end)
 
-describe("autopilot.graph.error.parse of what is broken", function()
-  it("reads what it can of JSON that is broken", function()
+describe("autopilot.graph.error.parse of malformed bodies", function()
+  it("reads what it can of malformed JSON", function()
     local bodies = {
       '{"error":{"code":Forbidden,"message":"No way"}}',
       '{"error":{"code":"Forbidden","message":"No way","x":NaN}}',
@@ -81,7 +81,7 @@ describe("autopilot.graph.error.parse of what is broken", function()
     assert.same({ message = "No", retry_after = 7.5 }, read)
   end)
 
-  it("keeps what stands before the cut", function()
+  it("reads the members before the cut", function()
     local before = '{"error":"invalid_grant","error_codes":[65001],'
     for _, cut in ipairs {
       "",
@@ -110,24 +110,24 @@ describe("autopilot.graph.error.parse of what is broken", function()
     assert.same({ code = "A", message = "It is \226\128\166" }, graph_error.parse(cut))
   end)
 
-  it("takes the first of several members where the document is broken", function()
+  it("takes the first of several equal members in malformed JSON", function()
     local body = '{"error":{"code":"first","message":"No","x":{"code":"second"}},x}'
     assert.equal("first", graph_error.parse(body).code)
   end)
 
-  it("passes over a byte order mark", function()
+  it("skips a byte order mark", function()
     local page = "<html><title>Oops</title>"
     assert.equal("Oops", graph_error.parse("\239\187\191" .. page).message)
     assert.equal("Oops", graph_error.parse("\255\254" .. page:gsub(".", "%0\0")).message)
   end)
 
-  it("looks at the first 64 KiB", function()
+  it("reads only the first 64 KiB", function()
     local body = '{"error":{"code":"A"}}'
     assert.equal("A", graph_error.parse((" "):rep(65536 - #body) .. body).code)
     assert.same({}, graph_error.parse((" "):rep(65536) .. body))
   end)
 
-  it("reads UTF-16 as far as it is ASCII", function()
+  it("reads the ASCII characters of UTF-16", function()
     local body = '{"error":{"code":"Forbidden","message":"No way"}}'
     local little, big = body:gsub(".", "%0\0"), body:gsub(".", "\0%0")
     for _, form in ipairs { "\255\254" .. little, "\254\255" .. big } do
@@ -136,7 +136,7 @@ describe("autopilot.graph.error.parse of what is broken", function()
     end
   end)
 
-  it("finds a telling word in what is no JSON at all", function()
+  it("finds a known code in text that is not JSON", function()
     for _, text in ipairs {
       "403 Forbidden",
       "{Forbidden",
@@ -148,7 +148,7 @@ describe("autopilot.graph.error.parse of what is broken", function()
     end
   end)
 
-  it("has nothing to say about nothing", function()
+  it("gives nothing for an empty body", function()
     local silent = {
       "",
       " \r\n",

@@ -94,7 +94,7 @@ table.sort(fixtures, function(a, b)
 end)
 
 describe(("autopilot.graph_error with any bytes (%s)"):format(tostring(random)), function()
-  it("keeps its form for every case of JSONTestSuite", function()
+  it("returns its documented form for every case of JSONTestSuite", function()
     local cases = json_suite.cases()
     assert.is_true(#cases > 300)
     for _, case in ipairs(cases) do
@@ -117,7 +117,7 @@ describe(("autopilot.graph_error with any bytes (%s)"):format(tostring(random)),
     end
   end)
 
-  it("tells nothing untrue of an answer that was cut off at any byte", function()
+  it("claims nothing untrue about an answer that was cut at any byte", function()
     for _, fixture in ipairs(fixtures) do
       local whole = parse(fixture.body)
       -- What a message may begin with: the sentence and some of what follows it; where there is
@@ -146,7 +146,7 @@ describe(("autopilot.graph_error with any bytes (%s)"):format(tostring(random)),
     end
   end)
 
-  it("knows a refusal for want of rights as soon as its sentence is whole", function()
+  it("recognizes a missing permission as soon as its sentence is complete", function()
     for _, fixture in ipairs(fixtures) do
       local _, finish = fixture.body:find("ReadWrite.All", 1, true)
       for length = finish or #fixture.body + 1, #fixture.body, stride do
@@ -158,7 +158,7 @@ describe(("autopilot.graph_error with any bytes (%s)"):format(tostring(random)),
     end
   end)
 
-  it("keeps its form for bodies with random damage", function()
+  it("returns its documented form for bodies with random damage", function()
     local telling =
       { '"', "\\", "{", "}", "[", "]", ":", ",", "<", "\0", "\255", "\226", "null", " - " }
     for _ = 1, rounds do
@@ -182,7 +182,7 @@ describe(("autopilot.graph_error with any bytes (%s)"):format(tostring(random)),
     end
   end)
 
-  it("keeps its form for random documents of the names that matter", function()
+  it("returns its documented form for random documents with known names", function()
     local names =
       { "error", "code", "message", "Message", "ErrorCode", "details", "innerError", "value" }
     for _, name in ipairs { "RetryAfter", "request-id", "error_codes", "CustomApiErrorPhrase" } do

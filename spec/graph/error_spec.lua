@@ -15,7 +15,7 @@ describe("autopilot.graph.error.parse", function()
     }, graph_error.parse(body, "application/json"))
   end)
 
-  it("finds the permission that is missing, however the refusal is wrapped", function()
+  it("finds the missing permission in every wrapping of the refusal", function()
     for name, body in pairs(error_bodies.forbidden) do
       local found = graph_error.parse(body)
       assert.equal(error_bodies.sentence, found.message, name)
@@ -31,7 +31,7 @@ describe("autopilot.graph.error.parse", function()
     end
   end)
 
-  it("tells the innermost code that says something", function()
+  it("gives the innermost specific code", function()
     local wrapped = error_bodies.wrapped
     local odata = '{"code":"Gone","message":{"lang":"en","value":"It is gone"}}'
     local bodies = {
@@ -71,7 +71,7 @@ describe("autopilot.graph.error.parse", function()
     assert.same({ "One", "Two" }, { found.message, found.reason })
   end)
 
-  it("gives a further sentence as the reason when there is no further code", function()
+  it("gives a further sentence as the reason if there is no further code", function()
     local reasoned = '{"error":{"code":"A","message":"No","innerError":{"message":"%s"}}}'
     local found = graph_error.parse(reasoned:format "Since so")
     assert.equal("Since so", found.reason)
@@ -96,7 +96,7 @@ describe("autopilot.graph.error.parse", function()
     assert.same({ message = "It broke." }, graph_error.parse '{"error":"It broke."}')
   end)
 
-  it("takes the Activity ID, or an Operation ID that is more than zeros", function()
+  it("takes the Activity ID, or an Operation ID that is not all zeros", function()
     local zeros = "00000000-0000-0000-0000-000000000000"
     local id = "2578f4a3-00e0-4699-bde7-e699fabc1086"
     local ids = {
@@ -130,7 +130,7 @@ describe("autopilot.graph.error.parse", function()
     assert.equal(2 ^ 31, graph_error.parse('{"Message":"No","RetryAfter":1e300}').retry_after)
   end)
 
-  it("does not take anything else for a RetryAfter", function()
+  it("takes no other field for a RetryAfter", function()
     for _, value in ipairs {
       "null",
       "-1",
@@ -151,7 +151,7 @@ describe("autopilot.graph.error.parse", function()
     end
   end)
 
-  it("takes the title of a page, else its heading, else its words", function()
+  it("takes the title of a page, else its heading, else its text", function()
     local head = "<!DOCTYPE html>\n<html><head>\n"
     local unavailable = "<html><body><b>Http/1.1 Service Unavailable</b></body> </html>"
     local pages = {
@@ -175,7 +175,7 @@ describe("autopilot.graph.error.parse", function()
     assert.same({ message = "Down for now" }, down)
   end)
 
-  it("reads JSON that claims to be a page, and a page inside JSON", function()
+  it("reads JSON with the type of a page, and a page inside JSON", function()
     assert.equal("Forbidden", graph_error.parse(error_bodies.forbidden.intune, "text/html").code)
     local page = graph("A", "<html><title>Bad Gateway</title>")
     assert.equal("Bad Gateway", graph_error.parse(page).message)
@@ -184,7 +184,7 @@ describe("autopilot.graph.error.parse", function()
 end)
 
 describe("a service error", function()
-  it("is found in four levels of JSON inside JSON, and no further", function()
+  it("is found in four levels of nested JSON, and no deeper", function()
     local body = '{"ErrorCode":"Forbidden","Message":"No way"}'
     for level = 0, 4 do
       assert.equal("Forbidden", graph_error.parse(body).code, level)

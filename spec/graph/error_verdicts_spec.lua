@@ -6,7 +6,7 @@ local graph_error = require "autopilot.graph.error"
 local graph = error_bodies.graph
 
 describe("autopilot.graph.error.is_forbidden", function()
-  it("believes the codes and the sentences for a missing right", function()
+  it("accepts the codes and sentences for a missing permission", function()
     local codes = { "Forbidden", "forbidden", "accessDenied", "Authorization_RequestDenied" }
     for _, code in ipairs(codes) do
       assert.is_true(graph_error.is_forbidden { code = code })
@@ -23,7 +23,7 @@ describe("autopilot.graph.error.is_forbidden", function()
     end
   end)
 
-  it("believes the mere word only where no code says otherwise", function()
+  it("accepts the word Forbidden alone only if no code contradicts it", function()
     assert.is_true(graph_error.is_forbidden { message = "(403) Forbidden." })
     assert.is_true(graph_error.is_forbidden { code = "UnknownError", message = "forbidden" })
     local expired = { code = "InvalidAuthenticationToken", message = "Old ones are forbidden." }
@@ -42,7 +42,7 @@ describe("autopilot.graph.error.is_forbidden", function()
 end)
 
 describe("autopilot.graph.error.says", function()
-  it("knows the sentence, wherever it is wrapped", function()
+  it("finds the sentence in any wrapping", function()
     local sentence = "Request not applicable to target tenant."
     for _, body in ipairs {
       graph("BadRequest", sentence),

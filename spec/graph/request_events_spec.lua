@@ -1,4 +1,4 @@
--- What an observer is told of requests, tokens and retries.
+-- The events about requests, tokens and retries.
 
 local refused_token = require "support.refused_token"
 local token_world = require "support.token_world"
@@ -57,7 +57,7 @@ describe("autopilot.client: events", function()
     assert_nowhere("new-token", world.events)
   end)
 
-  it("tell of a provider's failure", function()
+  it("report a provider's failure", function()
     local world = virtual_world.new()
     world:scripted({}, { token = function() end }):sync()
     local event = world:events_of("token")[1]
@@ -72,7 +72,7 @@ describe("autopilot.client: events", function()
     assert.equal(sunset, world:events_of("sunset")[1].date)
   end)
 
-  it("change nothing when their observer raises, in whatever way", function()
+  it("are unaffected by an observer that raises in any way", function()
     for _, thrown in ipairs { "text", {}, setmetatable({}, { __tostring = error }), false } do
       local client, transport = virtual_world
         .new()
@@ -87,7 +87,7 @@ describe("autopilot.client: events", function()
     end
   end)
 
-  it("do not count what their observer takes as the way of an answer", function()
+  it("do not count their observer's time as the answer's travel time", function()
     local world = virtual_world.new()
     local client = world:scripted({ { status = 204 } }, {
       on_event = function()
@@ -97,7 +97,7 @@ describe("autopilot.client: events", function()
     assert.equal(0, client:sync().attempts[1].elapsed)
   end)
 
-  it("may be observed by a function that yields, in every Lua", function()
+  it("may be observed by a function that yields, in every Lua version", function()
     local client = virtual_world.new():scripted({ { status = 204 } }, {
       on_event = function(event)
         coroutine.yield(event.type)

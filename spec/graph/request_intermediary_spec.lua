@@ -1,4 +1,4 @@
--- A proxy's, filter's or portal's page is never told as the word of Graph.
+-- A page of a proxy, filter or portal is never reported as Graph's answer.
 
 local hostile = require "support.hostile_server"
 local virtual_world = require "support.virtual_world"
@@ -13,7 +13,7 @@ local function with_page(status, headers)
   return { status = status, headers = headers, body = page }
 end
 
---- What a client says whose transport, a function, gives this answer.
+--- The report of a client whose transport, a function, gives this answer.
 local function report_of(answer, operation, given)
   local world = virtual_world.new()
   local options = { retry = false, recover = false }
@@ -28,7 +28,7 @@ local function report_of(answer, operation, given)
   return report or failure, client, world
 end
 
-describe("a page that somebody answers in place of Graph", function()
+describe("a page from a server other than Graph", function()
   after_each(wire.close)
 
   it("is unexpected for every 4xx, and does not prove that the request arrived", function()
@@ -44,7 +44,7 @@ describe("a page that somebody answers in place of Graph", function()
     end
   end)
 
-  it("is named as such under every other status, which keeps its outcome", function()
+  it("is named under every other status, which keeps its outcome", function()
     local outcomes = { [200] = "unexpected", [302] = "redirected", [503] = "unavailable" }
     for status, outcome in pairs(outcomes) do
       local report = report_of(with_page(status))
@@ -54,7 +54,7 @@ describe("a page that somebody answers in place of Graph", function()
     end
   end)
 
-  it("is named in the hint with status and title, and no permission is asked for", function()
+  it("is named in the hint with status and title, which suggests no permission", function()
     local hint = report_of(with_page(403)).hint
     assert.is_truthy(hint:find("proxy, filter or portal", 1, true))
     assert.is_truthy(hint:find('HTTP 403, "Web \226\128\147 access blocked"', 1, true), hint)
@@ -66,7 +66,7 @@ describe("a page that somebody answers in place of Graph", function()
     assert.is_true(#hint < 400, #hint)
   end)
 
-  it("is told by the type of its content where it has no title", function()
+  it("is recognized by its content type if it has no title", function()
     local hint = report_of({
       status = 451,
       headers = { ["content-type"] = "image/gif" },
@@ -75,7 +75,7 @@ describe("a page that somebody answers in place of Graph", function()
     assert.is_truthy(hint:find("HTTP 451, image/gif", 1, true), hint)
   end)
 
-  it("is the answer of Graph with any one of its marks", function()
+  it("is Graph's own answer with any one of Graph's headers", function()
     local marks = {
       { ["request-id"] = "5c0e" },
       { ["client-request-id"] = "5c0e" },
@@ -91,7 +91,7 @@ describe("a page that somebody answers in place of Graph", function()
     assert.equal("forbidden", report_of(json).outcome)
   end)
 
-  it("is no record, whatever its status, and the hint says who answered", function()
+  it("is not a record, for any status, and the hint says who answered", function()
     local outcomes = { [200] = "unexpected", [403] = "unexpected", [502] = "unavailable" }
     for status, outcome in pairs(outcomes) do
       local report = report_of(with_page(status), "status")
@@ -104,7 +104,7 @@ describe("a page that somebody answers in place of Graph", function()
     assert.not_equal("intermediary", report_of(record, "status").answered_by)
   end)
 
-  it("teaches no service clock, and its date is not told as the service's", function()
+  it("does not set the service's clock, and its date is not reported as the service's", function()
     local date = { ["date"] = "Sun, 06 Nov 1994 08:49:37 GMT" }
     for _, status in ipairs { 200, 403, 502 } do
       for _, operation in ipairs { "sync", "status" } do
@@ -115,7 +115,7 @@ describe("a page that somebody answers in place of Graph", function()
     end
   end)
 
-  it("dates its Retry-After by its own clock", function()
+  it("counts its Retry-After by its own clock", function()
     local report = report_of(with_page(503, {
       ["date"] = "Sun, 06 Nov 1994 08:49:37 GMT",
       ["retry-after"] = "Sun, 06 Nov 1994 08:51:37 GMT",
@@ -134,7 +134,7 @@ describe("a page that somebody answers in place of Graph", function()
     assert.equal(1, asked)
   end)
 
-  it("is known over a real connection too, where JSON that tells no error is a page", function()
+  it("is recognized over a real connection, too, as is JSON without an error", function()
     local outcomes = { [403] = "unexpected", [429] = "unexpected", [502] = "unavailable" }
     for status, outcome in pairs(outcomes) do
       for _, body in ipairs { page, "", "{}" } do
@@ -151,7 +151,7 @@ describe("a page that somebody answers in place of Graph", function()
 end)
 
 describe("a transport for tests", function()
-  it("answers as Graph, unless an entry says otherwise", function()
+  it("answers as Graph by default", function()
     for intermediary, outcome in pairs { [true] = "unexpected", [false] = "cooldown" } do
       local answer = with_page(429)
       answer.intermediary = intermediary
@@ -186,7 +186,7 @@ describe("the hint", function()
     return (select(2, client:sync())).hint
   end
 
-  it("names the host that a redirect leads to, and nothing else of the address", function()
+  it("names only the host of a redirect", function()
     local leads = {
       ["https://login.portal.example/start?token=x"] = "login.portal.example",
       ["https://me:secret@portal.example:8443/a"] = "portal.example:8443",
@@ -205,7 +205,7 @@ describe("the hint", function()
     end
   end)
 
-  it("names cloud and version where the service does not know the address's segment", function()
+  it("names cloud and version if the service does not know the URL's segment", function()
     local body = [[{"error":{"code":"BadRequest","message":"Resource not found for the segment ]]
       .. [['windowsAutopilotSettings'."}}]]
     for _, status in ipairs { 400, 404 } do
@@ -213,12 +213,12 @@ describe("the hint", function()
     end
   end)
 
-  it("does not send people to an error that is not there", function()
+  it("does not refer to an error that is missing", function()
     assert.is_nil(hint_of(400):find "see the error")
     assert.is_truthy(hint_of(400, nil, '{"error":{"code":"BadRequest"}}'):find "see the error")
   end)
 
-  it("says what an unexpected answer was", function()
+  it("describes an unexpected answer", function()
     local hint = hint_of(200, { ["Content-Type"] = "application/json; charset=utf-8" }, "{}")
     assert.is_truthy(hint:find("HTTP 200, application/json", 1, true), hint)
   end)

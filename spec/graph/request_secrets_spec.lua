@@ -75,7 +75,7 @@ describe("autopilot.client: a service that echoes the token", function()
       end
     end)
 
-    it("does not get it out of a network message or a record: " .. token:sub(1, 4), function()
+    it("does not get it into the report by a message or record: " .. token:sub(1, 4), function()
       local world = virtual_world.new()
       local client = world:scripted({
         { network = { stage = "tls", message = "no certificate for " .. token } },
@@ -92,7 +92,7 @@ describe("autopilot.client: a service that echoes the token", function()
     end)
   end
 
-  it("does not get it out of a record as a state that is yet unknown", function()
+  it("does not get it into the report as an unknown state of a record", function()
     local token = "hush4f6c1d0e9a7bhush"
     local world = virtual_world.new()
     local told = {}
@@ -109,7 +109,7 @@ describe("autopilot.client: a service that echoes the token", function()
     assert.is_true(#told > 0)
   end)
 
-  it("does not get out the refused token either, once it was refreshed", function()
+  it("does not reveal the refused token either, once it was refreshed", function()
     local provider = provider_of(opaque, "another-token-0123456789")
     local world = virtual_world.new()
     local client = world:scripted({
@@ -121,7 +121,7 @@ describe("autopilot.client: a service that echoes the token", function()
     assert_nowhere(opaque, world.events)
   end)
 
-  it("does not get out what its provider's message repeats", function()
+  it("does not reveal secrets by a provider's message", function()
     local asked = 0
     local client = virtual_world.new():scripted({ unauthorized }, {
       token = function()

@@ -9,7 +9,7 @@ local virtual_world = require "support.virtual_world"
 local uuid_pattern = "^%x%x%x%x%x%x%x%x%-%x%x%x%x%-4%x%x%x%-[89ab]%x%x%x%-%x%x%x%x%x%x%x%x%x%x%x%x$"
 
 describe("autopilot.client: the headers of a request", function()
-  it("are the token, Accept, an id of our own, and our user agent", function()
+  it("are the token, Accept, a generated id, and the library's user agent", function()
     local client, transport = virtual_world.new():scripted { { status = 204 } }
     local report = client:sync()
     local headers = transport.requests[1].headers
@@ -49,14 +49,14 @@ describe("autopilot.client: the headers of a request", function()
     assert.equal(4, #transport.requests)
   end)
 
-  it("have the id that the caller chose in the first request only", function()
+  it("have the caller's own id in the first request only", function()
     local client, transport = virtual_world.new():scripted { { network = {} }, { status = 204 } }
     client:sync { client_request_id = "ticket-4711" }
     assert.equal("ticket-4711", transport.requests[1].headers["client-request-id"])
     assert.is_truthy(transport.requests[2].headers["client-request-id"]:match(uuid_pattern))
   end)
 
-  it("have the user agent that was asked for", function()
+  it("have the user agent of the options", function()
     local client, transport = virtual_world
       .new()
       :scripted({ { status = 204 } }, { http = { user_agent = "fleet/2" } })
@@ -78,7 +78,7 @@ describe("autopilot.client: the headers of a request", function()
   end)
 end)
 
-describe("autopilot.client: what the service says for its support", function()
+describe("autopilot.client: the service's ids for its support", function()
   it("is in the report, from headers or body", function()
     local world = virtual_world.new()
     local client = world:scripted {
@@ -121,7 +121,7 @@ describe("autopilot.client: what the service says for its support", function()
     assert.equal("5c0e", select(2, client:sync()).request_id)
   end)
 
-  it("counts even where the rest of the answer was cut", function()
+  it("are reported even if the rest of the answer was cut", function()
     for _, status in ipairs { 204, 429 } do
       local client = virtual_world.new():client {
         transport = function()
@@ -142,7 +142,7 @@ describe("autopilot.client: what the service says for its support", function()
   end)
 end)
 
-describe("autopilot.client: what something in between answers", function()
+describe("autopilot.client: an answer of an intermediary", function()
   local function clock_after(answer)
     local world = virtual_world.new()
     answer.headers["Date"] = virtual_world.date(world.time + 3600)
@@ -151,7 +151,7 @@ describe("autopilot.client: what something in between answers", function()
     return client.service_clock
   end
 
-  it("tells nothing of the service's time", function()
+  it("does not tell the service's time", function()
     for _, answer in ipairs {
       { status = 200, headers = { ["Content-Type"] = "text/html" }, body = "<html>Sign in</html>" },
       { status = 302, headers = { ["Location"] = "https://portal.example/" } },
@@ -161,7 +161,7 @@ describe("autopilot.client: what something in between answers", function()
     end
   end)
 
-  it("is told from the service's own by the ids that Graph gives", function()
+  it("is distinguished from the service's own by Graph's ids", function()
     for _, name in ipairs { "request-id", "x-ms-ags-diagnostic" } do
       assert.is_true(clock_after({ status = 503, headers = { [name] = "5c0e" } }):is_known())
     end
@@ -169,7 +169,7 @@ describe("autopilot.client: what something in between answers", function()
 end)
 
 describe("autopilot.client: a network failure", function()
-  it("is unreachable when the request surely was not sent, else interrupted", function()
+  it("is unreachable if the request surely was not sent, else interrupted", function()
     for _, stage in ipairs { "resolve", "connect", "proxy", "tls", "send", "receive" } do
       local client = virtual_world.new():scripted({
         { network = { stage = stage, message = "it broke", timeout = true } },
@@ -189,7 +189,7 @@ describe("autopilot.client: a network failure", function()
     end
   end)
 
-  it("tells how often the request may have been on the wire", function()
+  it("says how often the request may have been sent", function()
     local client = virtual_world.new():scripted(
       { { network = { stage = "receive", sends = 3 } } },
       { retry = false, recover = false }
@@ -198,8 +198,8 @@ describe("autopilot.client: a network failure", function()
   end)
 end)
 
-describe("autopilot.client: a transport that returns rubbish", function()
-  it("is a caller's mistake, raised at the line of the call", function()
+describe("autopilot.client: a transport that returns invalid values", function()
+  it("causes an error at the caller's line", function()
     for _, results in pairs {
       nothing = {},
       number = { 5 },
@@ -231,7 +231,7 @@ describe("autopilot.client: a transport that returns rubbish", function()
     end
   end)
 
-  it("may leave out what is not needed", function()
+  it("may omit optional fields", function()
     local client = virtual_world.new():client {
       retry = false,
       transport = function()
@@ -252,7 +252,7 @@ describe("autopilot.client: a transport that returns rubbish", function()
     assert.is_truthy(tostring(failure))
   end)
 
-  it("that raises reaches the caller as it was raised, and the client can be used again", function()
+  it("that raises passes its error to the caller, and the client can be used again", function()
     local answers = { { status = 204 } }
     local client = virtual_world.new():client {
       transport = function()
@@ -267,7 +267,7 @@ describe("autopilot.client: a transport that returns rubbish", function()
 end)
 
 describe("autopilot.client: an HTTP layer that yields", function()
-  it("works in every Lua", function()
+  it("works in every Lua version", function()
     local inner = scripted { { status = 204 } }
     local client = virtual_world.new():client {
       transport = function(request)

@@ -199,7 +199,7 @@ local function check(response, network, context)
 end
 
 describe("the texts of reports and events", function()
-  it("are fit for a terminal, whatever an answer has in head and body", function()
+  it("have no control characters, for any head and body of an answer", function()
     for round = 1, patience and 100 or 800 do
       local intermediary = ({ true, false })[random:integer(1, 3)]
       local status = random:pick(statuses)
@@ -207,7 +207,7 @@ describe("the texts of reports and events", function()
     end
   end)
 
-  it("are fit for a terminal, whatever a transport says of the network", function()
+  it("have no control characters, for any network failure of a transport", function()
     for round = 1, patience and 50 or 300 do
       local network = {
         stage = hostile_text(),
@@ -220,7 +220,7 @@ describe("the texts of reports and events", function()
     end
   end)
 
-  it("are fit for a terminal, and the status survives, for every case of JSONTestSuite", function()
+  it("have no control characters, and the right status, for every case of JSONTestSuite", function()
     for _, case in ipairs(json_suite.cases()) do
       for _, body in ipairs {
         case.text,
@@ -233,7 +233,7 @@ describe("the texts of reports and events", function()
     end
   end)
 
-  it("are fit for a terminal where they come out of a store", function()
+  it("have no control characters if they come from a store", function()
     local reader = virtual_world.new():client()
     for round = 1, patience and 20 or 200 do
       local texts = {}
@@ -263,7 +263,7 @@ describe("the texts of reports and events", function()
     end
   end)
 
-  it("have no tenant's name that would write to a terminal, or has no end", function()
+  it("contain no tenant's name with control characters, or of unbounded length", function()
     for _, tenant in ipairs { "a\194\155b", "a\155b", "a\226\128\174b", "a\27b", ("a"):rep(256) } do
       assert.is_truthy(mistakes.of_client({ tenant = tenant }):find "tenant id or a domain")
     end
@@ -275,7 +275,7 @@ describe("the texts of reports and events", function()
 end)
 
 describe("what the command prints", function()
-  it("is one line of visible characters, whatever it is told", function()
+  it("is one line of visible characters, for any input", function()
     local printed = {}
     local stream = {
       write = function(_, ...)

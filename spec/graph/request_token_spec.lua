@@ -9,7 +9,7 @@ local assert_nowhere = token_world.assert_nowhere
 local provider_of, unauthorized = refused_token.provider_of, refused_token.unauthorized
 
 describe("autopilot.client: a token provider", function()
-  it("is told tenant, cloud, scope, refresh, the HTTP layer and the world", function()
+  it("gets tenant, cloud, scope, refresh, the HTTP layer, clock and sleep", function()
     local provider, asks = provider_of "a"
     local client, transport = virtual_world
       .new()
@@ -26,7 +26,7 @@ describe("autopilot.client: a token provider", function()
     assert.equal(client.options.now, ask.now)
   end)
 
-  it("is told the scope of the client's cloud, wherever base_url points", function()
+  it("gets the scope of the client's cloud, for any base_url", function()
     local scopes = {
       global = "https://graph.microsoft.com/.default",
       us_gov = "https://graph.microsoft.us/.default",
@@ -49,7 +49,7 @@ describe("autopilot.client: a token provider", function()
     end
   end)
 
-  it("is asked before each attempt, and its newest token is the one that is sent", function()
+  it("is asked before each attempt, and its newest token is sent", function()
     local provider, asks = provider_of("a", "b")
     local client, transport = virtual_world.new():scripted(
       { { network = {} }, { status = 204 } },
@@ -62,7 +62,7 @@ describe("autopilot.client: a token provider", function()
     assert.equal("Bearer b", transport.requests[2].headers["Authorization"])
   end)
 
-  it("that fails ends in token_error with nothing sent, whatever it returns or raises", function()
+  it("that fails in any way ends in token_error, and nothing is sent", function()
     local hostile = setmetatable({}, {
       __tostring = function()
         error "hostile"
@@ -180,7 +180,7 @@ describe("autopilot.client: a token provider", function()
     assert.is_true(#failure.error.message <= 500)
   end)
 
-  it("may yield, in every Lua", function()
+  it("may yield, in every Lua version", function()
     local client = virtual_world.new():scripted({ { status = 204 } }, {
       token = function(ask)
         return coroutine.yield("token for", ask.tenant)
@@ -196,7 +196,7 @@ describe("autopilot.client: a token provider", function()
     assert.equal("dead", coroutine.status(thread))
   end)
 
-  it("that yields where nobody can resume it is a token_error", function()
+  it("that yields outside of a coroutine is a token_error", function()
     local client, transport = virtual_world.new():scripted({}, { token = coroutine.yield })
     local yielded, failure = true, nil
     -- The specs run in a coroutine or not; a C function in between keeps a yield from passing.
@@ -210,7 +210,7 @@ describe("autopilot.client: a token provider", function()
     assert.equal(0, #transport.requests)
   end)
 
-  it("that closes the client gets nothing sent, and the client keeps no token", function()
+  it("that closes the client prevents the request, and the client keeps no token", function()
     local client, transport
     client, transport = virtual_world.new():scripted({}, {
       token = function()
@@ -273,7 +273,7 @@ describe("autopilot.client: a refused token", function()
     assert.equal(0, report.attempts[2].delay)
   end)
 
-  it("that is refused after the refresh, too, ends in unauthenticated", function()
+  it("that is refused again after the refresh ends in unauthenticated", function()
     local provider, asks = provider_of("old", "new", "newer")
     local client, transport = virtual_world
       .new()
@@ -286,7 +286,7 @@ describe("autopilot.client: a refused token", function()
     assert.equal(2, #transport.requests)
   end)
 
-  it("is not sent again when the provider has no other", function()
+  it("is not sent again if the provider has no other", function()
     local provider, asks = provider_of "old"
     local client, transport = virtual_world.new():scripted({ unauthorized }, { token = provider })
     local failure = select(2, client:sync())
@@ -296,7 +296,7 @@ describe("autopilot.client: a refused token", function()
     assert.equal(1, #failure.attempts)
   end)
 
-  it("is not refreshed when it is the caller's own text", function()
+  it("is not refreshed if it is the caller's fixed text", function()
     local client, transport = virtual_world.new():scripted { unauthorized }
     local failure = select(2, client:sync())
     assert.equal("unauthenticated", failure.outcome)
@@ -304,7 +304,7 @@ describe("autopilot.client: a refused token", function()
     assert.equal("service", failure.answered_by)
   end)
 
-  it("costs no second token where the 401 wraps a Forbidden", function()
+  it("costs no second token if the 401 wraps a Forbidden", function()
     local wrapped = '{"error":{"code":"UnknownError","message":"{\\"ErrorCode\\":\\"Forbidden\\",'
       .. '\\"Message\\":\\"{\\\\r\\\\n \\\\\\"_version\\\\\\": 3,\\\\r\\\\n \\\\\\"Message\\\\\\": '
       .. '\\\\\\"Application is not authorized to perform this operation.\\\\\\"}\\"}"}}'
@@ -319,7 +319,7 @@ describe("autopilot.client: a refused token", function()
     assert.equal(1, #transport.requests)
   end)
 
-  it("leaves the refusal standing where the provider fails to refresh it", function()
+  it("is reported as refused if the provider fails to refresh it", function()
     local asked = 0
     local client, transport = virtual_world.new():scripted({ unauthorized }, {
       token = function(ask)
@@ -340,7 +340,7 @@ describe("autopilot.client: a refused token", function()
     assert.equal(1, #transport.requests)
   end)
 
-  it("tells when the token endpoint may be asked again, which binds no request to Graph", function()
+  it("reports the token endpoint's Retry-After, which does not apply to Graph", function()
     local world = virtual_world.new()
     local client, transport = world:scripted({ unauthorized, { status = 204 } }, {
       retry = false,

@@ -1,4 +1,4 @@
--- The token of a request: claims challenges, refusals, and what a provider tells of its failure.
+-- The token of a request: claims challenges, refusals, and a provider's own message about its failure.
 
 local base64url = require "autopilot.base.base64url"
 local cached = require "autopilot.token.cached"
@@ -6,7 +6,7 @@ local cjson = require "cjson"
 local overlay = require "support.overlay"
 local virtual_world = require "support.virtual_world"
 
---- A provider that hands out token-1, token-2, …; `asks` has what it was asked.
+--- A provider that returns token-1, token-2, …; `asks` has the arguments of its calls.
 local function counting()
   local asks = {}
   return function(ask)
@@ -60,7 +60,7 @@ describe("a 401 with a claims challenge", function()
     assert.equal(2, #report.attempts)
   end)
 
-  it("passes the cache, which then has the new token", function()
+  it("bypasses the cache, which then keeps the new token", function()
     local provider, asks = counting()
     local client, transport = virtual_world.new():scripted(
       { refusal(wants(nbf)), { status = 204 }, { status = 204 } },
@@ -80,7 +80,7 @@ describe("a 401 with a claims challenge", function()
     assert.equal(2, #sent)
   end)
 
-  it("that cannot be read gives one refreshed token, as every 401", function()
+  it("that cannot be read causes one refresh, like any other 401", function()
     for _, challenge in ipairs {
       "",
       "Bearer",
@@ -99,7 +99,7 @@ describe("a 401 with a claims challenge", function()
     end
   end)
 
-  it("costs no second token where the body says Forbidden", function()
+  it("costs no second token if the body says Forbidden", function()
     local provider, asks = counting()
     local body = '{"error":{"code":"Forbidden","message":"Application is not authorized to perform '
       .. 'this operation."}}'
@@ -109,7 +109,7 @@ describe("a 401 with a claims challenge", function()
     assert.equal(1, #sent)
   end)
 
-  it("of one request is no claim of the next", function()
+  it("of one request does not affect the next", function()
     local provider, asks = counting()
     local client = virtual_world.new():scripted({
       refusal(wants(nbf)),
@@ -127,7 +127,7 @@ describe("a 401 with a claims challenge", function()
 end)
 
 describe("a refused token", function()
-  it("is the one that was sent, also when another request has a newer one meanwhile", function()
+  it("is the one that was sent, even if another request has a newer one meanwhile", function()
     local number = 0
     local refused = {}
     local provider = function(ask)
@@ -149,7 +149,7 @@ describe("a refused token", function()
   end)
 end)
 
-describe("what a provider tells of its failure", function()
+describe("what a provider reports about its failure", function()
   local details = {
     code = "invalid_client",
     reason = "7000215",
@@ -189,7 +189,7 @@ describe("what a provider tells of its failure", function()
     end
   end)
 
-  it("may be less, or nothing", function()
+  it("may be incomplete or empty", function()
     for _, third in ipairs { false, "text", 5, {} } do
       local report = sync(failing("sealed", third or nil), {})
       assert.same({ message = "sealed" }, report.error)
@@ -199,7 +199,7 @@ describe("what a provider tells of its failure", function()
     end
   end)
 
-  it("may be of any type, and is then passed over", function()
+  it("may be of a wrong type, and is then ignored", function()
     local hostile = setmetatable({}, {
       __index = function()
         error "hostile"
@@ -277,7 +277,7 @@ describe("a deadline", function()
     timeout = { connect = 10, total = 30 },
   }
 
-  it("holds for the requests of the provider, too", function()
+  it("limits the provider's requests, too", function()
     local _, transport = asked_with(4, function(ask)
       ask.transport(request)
       return "token"
@@ -291,7 +291,7 @@ describe("a deadline", function()
     assert.same({ connect = 10, total = 30 }, transport.requests[1].timeout)
   end)
 
-  it("holds for its sleeps, and lets nothing be sent when it has passed", function()
+  it("limits the provider's sleeps, and prevents requests when it has passed", function()
     local network
     local report, transport, world = asked_with(4, function(ask)
       ask.sleep(1000)
@@ -305,7 +305,7 @@ describe("a deadline", function()
     assert.equal("token_error", report.outcome)
   end)
 
-  it("is told to whoever waits for another's fetch", function()
+  it("is reported to callers that wait for another's fetch", function()
     asked_with(4, function(ask, world)
       assert.equal(world.time + 4, ask.deadline)
       return "token"
@@ -313,7 +313,7 @@ describe("a deadline", function()
   end)
 end)
 
-describe("a token that is at hand in a cache", function()
+describe("a token in a cache", function()
   local function world_of(given)
     local world, asks = virtual_world.new(), {}
     local provider = cached(function(ask)
@@ -336,7 +336,7 @@ describe("a token that is at hand in a cache", function()
     return client, asks, world
   end
 
-  it("is sent without a question, and told as an event all the same", function()
+  it("is sent without a request, and reported as an event, too", function()
     local client, asks, world = world_of()
     local sync_a = client "a"
     for _ = 1, 5 do
@@ -350,7 +350,7 @@ describe("a token that is at hand in a cache", function()
     end
   end)
 
-  it("is asked for when it is no longer fresh, or the clock was set back", function()
+  it("is fetched again when it is no longer fresh, or the clock was set back", function()
     local client, asks, world = world_of()
     local sync_a = client "a"
     sync_a()
@@ -364,7 +364,7 @@ describe("a token that is at hand in a cache", function()
     assert.equal(3, #asks)
   end)
 
-  it("counts as used, and is not sent once it has left the cache", function()
+  it("counts as used, and is not sent once the cache has dropped it", function()
     local client, asks = world_of { max_entries = 2 }
     local a, b, c = client "a", client "b", client "c"
     a()
@@ -378,7 +378,7 @@ describe("a token that is at hand in a cache", function()
     assert.equal(5, #asks)
   end)
 
-  it("is out of reach of a client that was closed", function()
+  it("is not available to a closed client", function()
     local client = world_of()
     local sync_a, made = client "a"
     sync_a()

@@ -1,4 +1,4 @@
--- What an observer is told of each request with `trace = true`, and what it is never told.
+-- The events of each request with `trace = true`, and what they never contain.
 
 local client_secret = require("autopilot.token.application").client_secret
 local token_world = require "support.token_world"
@@ -16,7 +16,7 @@ local function lines_of(world)
 end
 
 describe("the events trace", function()
-  it("tell the request, the answer and its times, line by line", function()
+  it("contain the request, the answer and its times, line by line", function()
     local world = virtual_world.new()
     local client = world:scripted({
       {
@@ -41,7 +41,7 @@ describe("the events trace", function()
     }, { (table.unpack or unpack)(lines, 2) }) -- luacheck: compat
   end)
 
-  it("tell what the network did, and the proxy without its password", function()
+  it("contain the network failure, and the proxy without its password", function()
     local world = virtual_world.new()
     local client = world:scripted({
       { network = { stage = "tls", name = "CURLE_X", message = "no way", delivered = "no" } },
@@ -71,7 +71,7 @@ describe("the events trace", function()
     return lines
   end
 
-  it("tell the connection: where to, through which proxy, and its TLS if it is new", function()
+  it("contain the connection's address and proxy, and its TLS if it is new", function()
     local getenv = os.getenv
     os.getenv = function(name) -- luacheck: ignore
       return name == "https_proxy" and "http://me:hidden@proxy.test:3128" or getenv(name)
@@ -95,7 +95,7 @@ describe("the events trace", function()
     assert.same({}, connection_lines(nil))
   end)
 
-  it("tell it of real connections, which are used as without the option", function()
+  it("contain real connections, which are used as without the option", function()
     local hostile, wire = require "support.hostile_server", require "support.wire"
     local server = hostile.listen(wire.tls(wire.serves()))
     local lines = {}
@@ -123,7 +123,7 @@ describe("the events trace", function()
     assert.equal(3, #lines)
   end)
 
-  it("tell the request for a token too, and no secret that an answer repeats", function()
+  it("contain the request for a token too, without any secret that an answer repeats", function()
     local world = virtual_world.new()
     local secret = "a-secret/of more than sixteen characters"
     local echo =
@@ -146,7 +146,7 @@ describe("the events trace", function()
     assert_nowhere(secret, lines)
   end)
 
-  it("tell no password and key in the address to which a provider of one's own sends", function()
+  it("contain no password or key of the URL to which a user's own provider sends", function()
     local world = virtual_world.new()
     local client = world:client {
       trace = true,
@@ -174,7 +174,7 @@ describe("the events trace", function()
     assert_nowhere("hid=den", lines)
   end)
 
-  it("change nothing where a provider of one's own sends what they cannot tell", function()
+  it("ignore values from a user's own provider that they cannot show", function()
     local world = virtual_world.new()
     local client = world:client {
       trace = true,
@@ -189,7 +189,7 @@ describe("the events trace", function()
     assert.equal("started", client:sync().outcome)
   end)
 
-  it("change nothing where a transport gives what they cannot tell", function()
+  it("ignore values from a transport that they cannot show", function()
     local world = virtual_world.new()
     local client = world:client {
       trace = true,
@@ -203,7 +203,7 @@ describe("the events trace", function()
     assert.equal("the token endpoint's answer holds no token", failure.error.message)
   end)
 
-  it("are not there without the option", function()
+  it("are absent without the option", function()
     local world = virtual_world.new()
     world:scripted({ { status = 204 } }):sync()
     assert.same({}, world:events_of "trace")

@@ -1,4 +1,4 @@
--- What a client made for OpenResty waits in, and where it cannot wait, without nginx.
+-- How a client made for OpenResty waits, and where it cannot wait, without nginx.
 -- spec/openresty_nginx_spec.lua runs it in real nginx.
 
 local fake_openresty = require "support.fake_openresty"
@@ -154,7 +154,7 @@ describe("in OpenResty, a client", function()
     assert.same({ 0.001, 0.001 }, world.slept)
   end)
 
-  it("takes another's sleep", function()
+  it("uses the caller's own sleep", function()
     local slept = {}
     local client = client_with {
       token = "secret",
@@ -169,7 +169,7 @@ describe("in OpenResty, a client", function()
     assert.same({}, world.slept)
   end)
 
-  it("has mistakes told at the line that made them", function()
+  it("reports mistakes at the caller's line", function()
     local autopilot = require "autopilot.openresty"
     local function here(action)
       local _, message = pcall(action)
@@ -204,7 +204,7 @@ describe("in OpenResty, a client", function()
     assert.matches("client_spec%.lua:%d+: autopilot.fleet: unknown option", message)
   end)
 
-  it("is the same as everywhere else in what it does not change", function()
+  it("is otherwise the same as everywhere else", function()
     local autopilot, preset = require "autopilot", require "autopilot.openresty"
     assert.equal(autopilot.token, preset.token)
     assert.equal(autopilot._VERSION, preset._VERSION)
@@ -213,7 +213,7 @@ describe("in OpenResty, a client", function()
     assert.is_nil(preset.no_such_thing)
   end)
 
-  it("has print of resty print a report as its line, and other values as before", function()
+  it("lets resty's print write a report as its line, and other values as before", function()
     local printed, plain = nil, print
     rawset(_G, "print", function(...)
       printed = { n = select("#", ...), ... }
@@ -232,7 +232,7 @@ describe("in OpenResty, a client", function()
     assert.same({ n = 0 }, printed)
   end)
 
-  it("shares its sleep with retries of a user's own function", function()
+  it("also sleeps for the retries of a user's function", function()
     local retry = require("autopilot.openresty").retry
     local result = world:call(function()
       return retry.run(retry.policy { base = 2, jitter = "none" }, function(attempt)

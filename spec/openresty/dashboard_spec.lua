@@ -61,7 +61,7 @@ describe("the dashboard in Chromium", function()
     return result
   end
 
-  it("asks for a sync at a click, and counts down to the next one", function()
+  it("starts a sync at a click, and counts down to the next one", function()
     local portal = seen "portal"
     assert.same({
       "0Needs attention",
@@ -83,7 +83,7 @@ describe("the dashboard in Chromium", function()
     assert.equal(1, syncs)
   end)
 
-  it("says what came of it, and how that can be mended", function()
+  it("shows the result, and advice after a failure", function()
     local portal = seen "portal"
     assert.matches('refused"example: token error', portal.said)
     assert.matches("^%x+%-%x+%-%x+%-%x+%-%x+$", portal.copied)
@@ -98,7 +98,7 @@ describe("the dashboard in Chromium", function()
     assert.equal("undefined", portal.hacked)
   end)
 
-  it("shows the worst first, each with its state, age, outcome, hint and the next sync", function()
+  it("shows failures first, each with its state, age, outcome, hint and the next sync", function()
     local states = seen "states"
     local shown = {}
     for index, row in ipairs(states.rows) do
@@ -117,7 +117,7 @@ describe("the dashboard in Chromium", function()
     assert.same({ "1Needs attention", "2Stale", "1Cooling down", "2Fresh" }, states.counters)
   end)
 
-  it("counts down without asking, and lets a sync be asked for at the end", function()
+  it("counts down without requests, and offers a sync at the end", function()
     local states = seen "states"
     assert.matches("^in 0:0[34]$", states.counting)
     assert.equal("Stale", states.later.state)
@@ -190,7 +190,7 @@ describe("the dashboard in Chromium", function()
     assert.is_true(phone.touch >= 40, phone.touch)
   end)
 
-  it("hinders nobody by what axe can find", function()
+  it("has no accessibility violation that axe can find", function()
     assert.same({ {}, {}, {}, {} }, results.accessible)
   end)
 
@@ -199,7 +199,7 @@ describe("the dashboard in Chromium", function()
     assert.is_true(contrast.light >= 4.5 and contrast.dark >= 4.5)
   end)
 
-  it("says that the portal is away, and goes on when it is back", function()
+  it("says that the portal is unreachable, and continues when it is back", function()
     local away = seen "away"
     assert.matches("^The portal does not answer", away.problem)
     assert.equal(6, away.rows)

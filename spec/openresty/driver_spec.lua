@@ -41,7 +41,7 @@ describe("in OpenResty, the worker", function()
     assert.equal(require "autopilot.openresty.polling", getmetatable(driver.mover))
   end
 
-  it("has one driver, however often it is asked for", function()
+  it("has one driver, the same on each call", function()
     local core = fake_core()
     world = fake_openresty.install(core)
     local worker = require "autopilot.openresty.worker"
@@ -49,7 +49,7 @@ describe("in OpenResty, the worker", function()
     assert.same({ 1, 0 }, { core.threads, core.sets })
   end)
 
-  it("makes nothing before it is asked, and never uses another process's", function()
+  it("makes nothing before the first call, and never uses another process's", function()
     local core = fake_core()
     world = fake_openresty.install(core)
     local autopilot = require "autopilot.openresty"
@@ -63,7 +63,7 @@ describe("in OpenResty, the worker", function()
     assert.equal(2, core.threads)
   end)
 
-  it("polls where there can be no thread, and says so once", function()
+  it("polls if there can be no thread, and logs that once", function()
     local core = threadless_core()
     world = fake_openresty.install(core)
     local worker = require "autopilot.openresty.worker"
@@ -74,7 +74,7 @@ describe("in OpenResty, the worker", function()
     }, world.log)
   end)
 
-  it("reports that nothing was sent where it can have neither thread nor set", function()
+  it("reports that nothing was sent if it can have neither thread nor set", function()
     local core = threadless_core()
     core.transfer_set = function()
       error "not enough memory or descriptors"
@@ -86,7 +86,7 @@ describe("in OpenResty, the worker", function()
     assert.same({ "no", "CURLE_FAILED_INIT" }, { failure.delivered, failure.name })
   end)
 
-  it("goes on with a thread once there can be one, and says so", function()
+  it("changes to a thread once that is possible, and logs it", function()
     local core = fake_core()
     local start, tries, works = core.transfer_thread, {}, false
     core.transfer_thread = function()
@@ -122,7 +122,7 @@ describe("in OpenResty, the worker", function()
     }, world.log)
   end)
 
-  it("does not ask again for a thread that its build does not have", function()
+  it("does not retry a thread that its build does not have", function()
     local core = fake_core()
     core.transfer_thread = false
     world = fake_openresty.install(core)
@@ -135,7 +135,7 @@ describe("in OpenResty, the worker", function()
     assert.equal(polling, worker.driver())
   end)
 
-  it("asks for no thread where it is told to poll", function()
+  it("makes no thread if polling is chosen", function()
     local core = threadless_core()
     world = fake_openresty.install(core)
     local worker = require "autopilot.openresty.worker"
@@ -149,7 +149,7 @@ describe("in OpenResty, the worker", function()
     worker.driver()
   end)
 
-  it("polls when it is told to, and logs nothing", function()
+  it("polls if that is chosen, and logs nothing", function()
     local core = fake_core()
     world = fake_openresty.install(core)
     require("autopilot.openresty").setup { driver = "polling" }

@@ -1,4 +1,4 @@
--- The example for OpenResty, when nobody asks it for a sync: its keep-fresh timer and its metrics.
+-- The example for OpenResty between requests: its keep-fresh timer and its metrics.
 
 local database_server = require "support.database_server"
 local example_world = require "support.example_world"
@@ -45,7 +45,7 @@ describe("the example for OpenResty", function()
     return tenants
   end
 
-  it("keeps its tenants fresh with one post each, and looks again and again", function()
+  it("keeps its tenants fresh with one post each, and checks them regularly", function()
     world = example_world.start {
       tenants = { "one.example", "two.example", "three.example" },
       keep_fresh_every = 0.05,
@@ -60,7 +60,7 @@ describe("the example for OpenResty", function()
     end
   end)
 
-  it("never begins a look during another one, also over a reload", function()
+  it("never begins a check during another one, also over a reload", function()
     world = example_world.start {
       tenants = { "one.example", "two.example" },
       keep_fresh_every = 0.02,
@@ -87,7 +87,7 @@ describe("the example for OpenResty", function()
     assert.equal(2, world:arrived "sync")
   end)
 
-  it("looks at several tenants at a time", function()
+  it("checks several tenants at a time", function()
     world = example_world.start { tenants = named(30), keep_fresh_every = 0.05 }
     nginx_world.await("the first look", function()
       return world:metric "autopilot_keep_fresh_timestamp_seconds" > 0
@@ -104,7 +104,7 @@ describe("the example for OpenResty", function()
     assert.is_true(socket.gettime() - began < 8) -- one after the other would take twice as long
   end)
 
-  it("leaves out, for a while, tenants whose sync it has seen completed", function()
+  it("skips tenants, for a while, whose sync it has seen completed", function()
     world = example_world.start {
       tenants = named(3),
       keep_fresh_every = 0.05,
@@ -132,7 +132,7 @@ describe("the example for OpenResty", function()
     assert.equal(3, world:arrived "sync")
   end)
 
-  it("looks again soon at a tenant that is not settled", function()
+  it("soon checks a tenant again that is not settled", function()
     world = example_world.start {
       tenants = { "one.example" },
       keep_fresh_every = 0.05,
@@ -145,7 +145,7 @@ describe("the example for OpenResty", function()
     assert.equal(1, world:arrived "sync")
   end)
 
-  it("looks at 3000 tenants, and tells their metrics without holding up its workers", function()
+  it("checks 3000 tenants, and reports their metrics without blocking its workers", function()
     world = example_world.start {
       tenants = named(3000),
       keep_fresh_every = 1,
@@ -179,7 +179,7 @@ describe("the example for OpenResty", function()
     assert.is_true(least < 0.02, least) -- in pieces of 300 tenants
   end)
 
-  it("keeps them fresh while its Redis is away, and says so once a look", function()
+  it("keeps them fresh while its Redis is unreachable, and logs that once a check", function()
     world = example_world.start {
       tenants = { "one.example", "two.example" },
       keep_fresh_every = 3600,
@@ -201,7 +201,7 @@ describe("the example for OpenResty", function()
     assert.is_true(failures.samples[1].value > 0)
   end)
 
-  describe("during a look", function()
+  describe("during a check", function()
     local missing = database_server.obstacle "Redis"
     if missing then
       return pending(missing)
@@ -210,7 +210,7 @@ describe("the example for OpenResty", function()
     local claim = "portal: keep fresh"
     local redis
 
-    -- Begins a look whose first tenant takes a second.
+    -- Begins a check whose first tenant takes a second.
     before_each(function()
       -- Redis ends before nginx, which tells the end of a connection whatever `lua_socket_log_errors` says.
       expected = { "keep fresh: the store failed: Redis: ", "recv%(%) failed %(104: " }
@@ -233,14 +233,14 @@ describe("the example for OpenResty", function()
       redis:remove()
     end)
 
-    it("goes on with the other tenants when its Redis goes away", function()
+    it("continues with the other tenants when its Redis fails", function()
       redis:stop()
       nginx_world.await("the second tenant", function()
         return ensured("two.example", "started") == 1
       end)
     end)
 
-    it("leaves the other tenants to a look that has its claim", function()
+    it("leaves the other tenants to the check that has claimed them", function()
       assert.is_true(redis:store():set(claim, "of another host", 60))
       nginx_world.await("the first tenant's end", function()
         return ensured("one.example", "started") == 1
@@ -252,7 +252,7 @@ describe("the example for OpenResty", function()
     end)
   end)
 
-  it("goes on keeping them fresh after its worker has crashed", function()
+  it("continues after its worker has crashed", function()
     world = example_world.start { tenants = { "one.example" }, keep_fresh_every = 1 }
     expected = { "worker process %d+ exited on signal 9" }
     local function last_look()
@@ -261,7 +261,7 @@ describe("the example for OpenResty", function()
     local first = nginx_world.await("the first look", function()
       return last_look() > 0 and last_look()
     end)
-    -- Right after the next one, so that nobody is in the middle of a look.
+    -- Right after the next one, so that no check is in progress.
     local before = nginx_world.await("the next look", function()
       return last_look() > first and last_look()
     end)
@@ -274,7 +274,7 @@ describe("the example for OpenResty", function()
     assert.equal(1, world:arrived "sync")
   end)
 
-  it("asks for another sync once the last one is older than PORTAL_MAX_AGE", function()
+  it("starts another sync once the last one is older than PORTAL_MAX_AGE", function()
     world = example_world.start {
       tenants = { "one.example" },
       keep_fresh_every = 0.05,
@@ -287,7 +287,7 @@ describe("the example for OpenResty", function()
     assert.equal(1, world:arrived "sync")
   end)
 
-  it("tells metrics of all workers in Prometheus's format", function()
+  it("reports metrics of all workers in Prometheus's format", function()
     world = example_world.start {
       tenants = { "one.example", 'we"ird\\tenant' },
       service = { duration = 0 },
@@ -338,7 +338,7 @@ describe("the example for OpenResty", function()
     assert.is_nil(value("autopilot_last_sync_age_seconds", { tenant = 'we"ird\\tenant' }))
   end)
 
-  it("tells durations as a histogram whose buckets only grow", function()
+  it("reports durations as a histogram whose buckets only grow", function()
     world = example_world.start { tenants = { "one.example" } }
     world:inject { kind = "slow_answer", on = "sync", seconds = 0.3 }
     world:sync "one.example"
@@ -367,7 +367,7 @@ describe("the example for OpenResty", function()
     assert.is_true(sum >= 0.3 and sum < 10, sum)
   end)
 
-  it("tells no secret in its metrics or answers", function()
+  it("has no secret in its metrics or answers", function()
     world = example_world.start { tenants = { "one.example" }, keep_fresh_every = 0.05 }
     nginx_world.await("looks", function()
       return ensured("one.example", "fresh") >= 1

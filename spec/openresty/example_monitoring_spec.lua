@@ -75,7 +75,7 @@ local function mistake_in(expression, labels)
   end
 end
 
-describe("what watches the portal", function()
+describe("the monitoring of the portal", function()
   if obstacle then
     return pending(obstacle)
   end
@@ -86,14 +86,14 @@ describe("what watches the portal", function()
     labels = read_metrics()
   end)
 
-  it("knows a mistake when it sees one", function()
+  it("is checked by a spec that finds mistakes", function()
     assert.is_nil(mistake_in('sum by (state) (autopilot_tenants{state="fresh"})', labels))
     assert.matches("no metric autopilot_tenant$", mistake_in("autopilot_tenant", labels))
     assert.matches("label stage", mistake_in("sum by (stage) (autopilot_tenants)", labels))
     assert.matches("label stage", mistake_in('autopilot_tenants{stage="fresh"}', labels))
   end)
 
-  it("asks, on its board, for metrics that exist", function()
+  it("uses, on its dashboard, metrics that exist", function()
     local board = assert(cjson.decode(files.read "examples/openresty/grafana.json"))
     local ids = {}
     assert.is_true(#board.panels > 5)
@@ -107,7 +107,7 @@ describe("what watches the portal", function()
     end
   end)
 
-  it("asks, in its alert rules, for metrics that exist", function()
+  it("uses, in its alert rules, metrics that exist", function()
     if not has_yaml then
       return pending "the alert rules are checked with lyaml (Debian: lua-yaml)"
     end

@@ -35,7 +35,7 @@ describe("the example for OpenResty", function()
     return by_tenant, told
   end
 
-  describe("tells by GET /tenants", function()
+  describe("lists by GET /tenants", function()
     setup(function()
       world = example_world.start {
         tenants = {
@@ -56,7 +56,7 @@ describe("the example for OpenResty", function()
       assert.same({}, complaints)
     end)
 
-    it("all tenants in the order of the list, those too that nobody has asked for", function()
+    it("all tenants in the order of the list, even without any request yet", function()
       local _, told = rows()
       assert.equal("new.example", told.tenants[1].tenant)
       assert.equal("throttled.example", told.tenants[4].tenant)
@@ -67,7 +67,7 @@ describe("the example for OpenResty", function()
       }, told.tenants[1])
     end)
 
-    it("when the last sync was asked for, and when the next one is possible", function()
+    it("the time of the last request for a sync, and when the next one is possible", function()
       local before = os.time()
       world:sync "synced.example"
       local row = rows()["synced.example"]
@@ -79,7 +79,7 @@ describe("the example for OpenResty", function()
       assert.is_string(row.last.request_id)
     end)
 
-    it("what somebody has to look at, with its hint, until it goes well", function()
+    it("tenants that need attention, with a hint, until they succeed", function()
       world:inject { kind = "status", on = "sync", status = 403 }
       world:sync "refused.example"
       local row = rows()["refused.example"]
@@ -94,7 +94,7 @@ describe("the example for OpenResty", function()
       assert.equal("fresh", rows()["refused.example"].state)
     end)
 
-    it("a tenant whose sync is not known to be recent and cannot be asked for yet", function()
+    it("a tenant whose sync may be old but cannot be repeated yet", function()
       world:inject { kind = "throttle", on = "sync", retry_after = 333 }
       assert.equal("throttled", world:sync("throttled.example").outcome)
       local row, told = rows()["throttled.example"], select(2, rows())
@@ -102,7 +102,7 @@ describe("the example for OpenResty", function()
       assert.is_true(math.abs(row.next_possible - told.now - 333) < 20)
     end)
 
-    it("with `since`, only the tenants of which something was noted", function()
+    it("with `since`, only the tenants with a newer note", function()
       local _, told = rows()
       world:sync "noted.example"
       local changed = rows(("?since=%.3f"):format(told.now))
@@ -111,7 +111,7 @@ describe("the example for OpenResty", function()
       assert.same({}, changed)
     end)
 
-    it("nothing that it asks the service for", function()
+    it("its own knowledge, without requests to the service", function()
       local function asked()
         return world:arrived "sync" + world:arrived "status" + world:arrived "token"
       end
@@ -122,7 +122,7 @@ describe("the example for OpenResty", function()
       assert.equal(before, asked())
     end)
 
-    it("and by GET /tenants/TENANT/history the last results, repeated ones as one", function()
+    it("and by GET /tenants/TENANT/history the last results, equal ones combined", function()
       for _ = 1, 4 do
         world:sync "repeated.example"
       end
@@ -136,7 +136,7 @@ describe("the example for OpenResty", function()
       assert.equal(404, answer.status)
     end)
 
-    it("by names that are the portal's only", function()
+    it("under the portal's own host names only", function()
       local function status(path, host)
         return world.server:send("GET", path, { Host = host }):answer().status
       end
@@ -163,7 +163,7 @@ describe("the example for OpenResty", function()
       return world.server:post("/sync/one.example", headers).status
     end
 
-    it("not without the header that pages of other sites cannot add", function()
+    it("only with the header that pages of other sites cannot add", function()
       assert.equal(403, status {})
     end)
 
@@ -179,7 +179,7 @@ describe("the example for OpenResty", function()
       end
     end)
 
-    it("not under a name that is not its own", function()
+    it("not under a foreign host name", function()
       local before = world:arrived "token"
       assert.equal(
         421,
@@ -246,7 +246,7 @@ describe("the example for OpenResty", function()
     world:stop()
   end)
 
-  it("may have other names, of a proxy in front of it", function()
+  it("may have further names, those of a proxy in front of it", function()
     world = example_world.start {
       tenants = { "one.example" },
       environment = { PORTAL_HOSTS = "portal.example, other.example" },
@@ -260,7 +260,7 @@ describe("the example for OpenResty", function()
     world:stop()
   end)
 
-  it("does not start without the library, and says so", function()
+  it("does not start without the library, and says why", function()
     local _, message = pcall(example_world.start, {
       tenants = {},
       environment = { LUA_PATH = "/nowhere/?.lua;;" },
@@ -268,7 +268,7 @@ describe("the example for OpenResty", function()
     assert.matches("module 'autopilot.openresty' not found", tostring(message))
   end)
 
-  it("says at start which of its dictionaries are too small for the list", function()
+  it("logs at start which of its dictionaries are too small for the list", function()
     world = example_world.start {
       tenants = named(1000),
       dictionaries = dictionaries("3m", "3m"),
@@ -279,7 +279,7 @@ describe("the example for OpenResty", function()
     world:stop()
   end)
 
-  it("says once a minute that a dictionary is full", function()
+  it("logs once a minute that a dictionary is full", function()
     world = example_world.start {
       tenants = named(100),
       keep_fresh_every = 0.05,
@@ -293,7 +293,7 @@ describe("the example for OpenResty", function()
     world:stop()
   end)
 
-  it("has dictionaries for 3000 tenants when `prepare` has seen the list", function()
+  it("has dictionaries for 3000 tenants after `prepare` has read the list", function()
     local list = "# of the spec\n\n" .. table.concat(named(3000), "\n") .. "\n"
     local text = example_world.dictionaries_for(list)
     assert.matches("the list has 3000%.", text)
@@ -301,7 +301,7 @@ describe("the example for OpenResty", function()
     assert.is_true(tonumber(text:match "autopilot_tenants (%d+)m;") >= 24)
   end)
 
-  it("is not linked into a copy of itself by `prepare`", function()
+  it("is not linked into its own copy by `prepare`", function()
     local folder, remove = files.folder()
     local script = 'mkdir "$1/portal" && examples/openresty/prepare "$1" 2>&1; ls "$1/portal"'
     local said = shell.read(script, folder)
@@ -309,7 +309,7 @@ describe("the example for OpenResty", function()
     assert.equal(("prepare: %s/portal is a copy of the program: remove it\n"):format(folder), said)
   end)
 
-  it("serves its dashboard with a policy that lets nothing else run", function()
+  it("serves its dashboard with a policy that allows no other scripts", function()
     world = example_world.start { tenants = { "one.example" } }
     local first, second = world.server:get "/", world.server:get "/"
     world:stop()

@@ -17,7 +17,7 @@ describe("the example for OpenResty", function()
 
   local world
 
-  --- Ends the world of a test; nothing may be in its log but what is expected, and never the secret.
+  --- Ends the world of a test; its log may contain only expected lines, and never the secret.
   local function finish(expected)
     local complaints, log = world.server:complaints(expected), world.server:log()
     local secret = world.service.client_secret
@@ -56,7 +56,7 @@ describe("the example for OpenResty", function()
       assert.equal(before, world:arrived "sync")
     end)
 
-    it("with 409 while somebody else's sync is running", function()
+    it("with 409 while another client's sync is running", function()
       world.service:control("POST", "trigger", { tenant = "busy.example", duration = 300 })
       local report, answer = world:sync "busy.example"
       assert.equal("in_progress", report.outcome)
@@ -84,7 +84,7 @@ describe("the example for OpenResty", function()
       end
     )
 
-    it("with 502 when the service refuses the portal, which is not its caller's fault", function()
+    it("with 502 when the service refuses the portal's credentials", function()
       world:inject { kind = "status", on = "sync", status = 403 }
       local report, answer = world:sync "off.example"
       assert.equal("forbidden", report.outcome)
@@ -125,7 +125,7 @@ describe("the example for OpenResty", function()
     end
   )
 
-  it("ends and counts what a caller began who has gone away", function()
+  it("finishes and counts what a disconnected caller began", function()
     world = example_world.start { tenants = { "one.example" } }
     world:inject { kind = "slow_answer", on = "sync", seconds = 0.5 }
     local call = world:begin_sync "one.example"
@@ -175,7 +175,7 @@ describe("the example for OpenResty", function()
     finish()
   end)
 
-  it("knows, after a crash, what the crashed worker knew", function()
+  it("keeps its knowledge after a crash of a worker", function()
     world = example_world.start { tenants = { "one.example" } }
     assert.equal(202, select(2, world:sync "one.example").status)
     for _, worker in ipairs(world.server:workers()) do
@@ -215,7 +215,7 @@ describe("the example for OpenResty", function()
     end
   )
 
-  it("finds the library by LUA_PATH beside a module that hides the environment early", function()
+  it("finds the library by LUA_PATH even if a module reads the environment early", function()
     local perl = "/usr/lib/nginx/modules/ngx_http_perl_module.so"
     if not files.read(perl) then
       return pending "nginx's module for Perl is not installed"
@@ -253,7 +253,7 @@ describe("the example for OpenResty", function()
     finish()
   end)
 
-  it("finds its Redis by name when its lines for that are no comments", function()
+  it("finds its Redis by name when its lines for that are enabled", function()
     local missing = database_server.obstacle "Redis"
     if missing then
       return pending(missing)
@@ -285,7 +285,7 @@ describe("the example for OpenResty", function()
     finish()
   end)
 
-  it("does not start, and says why, when it is told nonsense", function()
+  it("does not start, and says why, with wrong settings", function()
     for value, name in pairs {
       ["often"] = "PORTAL_MAX_AGE",
       ["postgresql://db.example"] = "PORTAL_STORE",

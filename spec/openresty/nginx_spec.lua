@@ -81,7 +81,7 @@ describe("autopilot.openresty", function()
           assert.same({ killed = 1, right = 11 }, world:run "kill")
         end)
 
-        it("tells client:doctor of the connection and the certificate of its other end", function()
+        it("reports connection and server certificate in client:doctor", function()
           local checks = world:run "doctor"
           assert.equal("127.0.0.1 is 127.0.0.1", checks.name_resolution.text)
           assert.matches("HTTP/" .. http_version, checks.connection.text)
@@ -95,20 +95,20 @@ describe("autopilot.openresty", function()
           assert.equal("started", world:run("provider").outcome)
         end)
 
-        it("ends a call to a service that stalls when its time is over", function()
+        it("ends a call to a stalled service at its deadline", function()
           local result = world:run("one", "token=stall&total=0.2")
           assert.equal("interrupted", result.outcome)
           assert.is_true(result.timeout)
           assert.equal("unknown", result.delivered)
         end)
 
-        it("tells of a connection that the service resets", function()
+        it("reports a connection that the service resets", function()
           local result = world:run("one", "token=reset")
           assert.equal("interrupted", result.outcome)
           assert.is_false(result.timeout)
         end)
 
-        it("gives up the call of a client that goes away, with the connection", function()
+        it("cancels the call of a disconnected client, and closes its connection", function()
           world:run("many", "token=answer-0&count=20")
           local arrived = world.upstream:counts().requests
           local aborted = world:run("notes").aborted or 0
@@ -132,7 +132,7 @@ describe("autopilot.openresty", function()
           assert.equal("started", world:run("one", "token=answer-0").outcome)
         end)
 
-        it("leaves no answer lying about, however many come at once", function()
+        it("frees all answers, however many come at once", function()
           -- What the library does not notice would be found out by a timeout, after 10 s and more.
           for round = 1, 30 do
             local result = world:run("many", "token=answer-0&count=" .. 90 + round)

@@ -12,7 +12,7 @@ end
 describe("in OpenResty, the polling driver", function()
   local set, polling, made, closed
 
-  --- A set whose transfers finish at the time that stands in their request.
+  --- A set whose transfers finish at the time in their request.
   before_each(function()
     set = { steps = 0, steppers = {}, in_flight = {}, finished = {} }
     made, closed = 0, 0
@@ -73,7 +73,7 @@ describe("in OpenResty, the polling driver", function()
     end)
   end
 
-  it("closes the connections when no call came for long, and opens others for the next", function()
+  it("closes connections that are long unused, and opens others for the next call", function()
     for _ = 1, 3 do
       spawn(world.now + 0.1)
       world:run(19)
@@ -89,7 +89,7 @@ describe("in OpenResty, the polling driver", function()
     assert.equal(2, made)
   end)
 
-  it("does not close the connections before it has handed out what finished just then", function()
+  it("does not close the connections before it has returned what has just finished", function()
     for early = 0, 0.009, 0.001 do
       local thread = spawn(world.now + 20 - early)
       world:run(60)
@@ -97,7 +97,7 @@ describe("in OpenResty, the polling driver", function()
     end
   end)
 
-  it("hands each light thread its own transfer, soon after that has finished", function()
+  it("gives each light thread its own transfer, soon after that has finished", function()
     local threads = {}
     for index = 1, 50 do
       threads[index] = spawn(world.now + 0.5 + (index * 7 % 50) / 1000)
@@ -120,7 +120,7 @@ describe("in OpenResty, the polling driver", function()
     assert.same({}, polling.waiting)
   end)
 
-  it("looks less often the longer nothing happens, and not at all when nothing waits", function()
+  it("polls less often the longer nothing happens, and not at all when nothing waits", function()
     spawn(world.now + 0.5)
     world:run(0.5)
     assert.is_true(#world.slept < 60, #world.slept)
@@ -132,7 +132,7 @@ describe("in OpenResty, the polling driver", function()
     assert.equal(looks, #world.slept)
   end)
 
-  it("gives the transfer of a killed light thread up soon, and then looks no more", function()
+  it("soon cancels the transfer of a killed light thread, and then stops polling", function()
     local given_up = {}
     function set.discard(_, transfer)
       given_up[#given_up + 1] = transfer
@@ -150,7 +150,7 @@ describe("in OpenResty, the polling driver", function()
     assert.equal(looks, #world.slept)
   end)
 
-  it("takes no light thread for killed that nginx was too busy to wake", function()
+  it("does not cancel for a light thread that a busy nginx resumes late", function()
     function set.discard()
       error "it lives"
     end
@@ -164,7 +164,7 @@ describe("in OpenResty, the polling driver", function()
     assert.is_true(threads[1].has_ended and threads[2].has_ended)
   end)
 
-  it("has one timer step for all", function()
+  it("has one timer that polls for all", function()
     for _ = 1, 50 do
       spawn(world.now + 0.5)
     end
@@ -189,7 +189,7 @@ describe("in OpenResty, the polling driver", function()
     assert.equal(other.results[1].ends, set.in_flight[2].ends)
   end)
 
-  it("has light threads step where nginx has no timer left, or never runs it", function()
+  it("lets light threads poll if nginx has no free timer, or never runs it", function()
     local function refused() end
     for _, at in ipairs {
       refused,
@@ -210,7 +210,7 @@ describe("in OpenResty, the polling driver", function()
     end
   end)
 
-  it("begins anew after all that waited were killed", function()
+  it("starts anew after all waiting threads were killed", function()
     spawn(world.now + 0.1).is_killed = true
     local killed = spawn(world.now + 10)
     world:run(0.05)

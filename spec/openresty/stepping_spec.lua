@@ -2,7 +2,7 @@
 
 local fake_openresty = require "support.fake_openresty"
 
-describe("in OpenResty, a fleet that waits", function()
+describe("in OpenResty, a waiting fleet", function()
   local world, wait
 
   before_each(function()
@@ -25,7 +25,7 @@ describe("in OpenResty, a fleet that waits", function()
     return set
   end
 
-  it("lets others run, however much there is to do", function()
+  it("lets others run, however much it has to do", function()
     local set, turns = set_due_at(0), 0
     world:spawn(function()
       while true do
@@ -44,7 +44,7 @@ describe("in OpenResty, a fleet that waits", function()
     assert.is_true(set.steps >= 40, set.steps)
   end)
 
-  it("steps soon after there is something to do, and looks less often until then", function()
+  it("continues soon after a transfer makes progress, and polls less often until then", function()
     local set = set_due_at(world.now + 0.3)
     local began = world.now
     world:call(wait, set, 10)
@@ -53,7 +53,7 @@ describe("in OpenResty, a fleet that waits", function()
     assert.is_true(#world.slept < 50, #world.slept)
   end)
 
-  it("waits no longer than it is told to", function()
+  it("waits no longer than its timeout", function()
     local began = world.now
     world:call(wait, set_due_at(math.huge), 0.2)
     assert.is_true(world.now - began < 0.2 + 0.002, world.now - began)

@@ -79,17 +79,17 @@ describe("workers that share a store", function()
         world:stop()
       end)
 
-      it("post once for 60 calls at once, and all have the report", function()
+      it("post once for 60 simultaneous calls, which all get the report", function()
         local outcomes, workers = outcomes_of(begin_calls(world, "answer-1", 60))
         assert.equal(2, workers)
-        -- Who came when the answer was there already is told of the cooldown.
+        -- Calls that came after the answer report the cooldown.
         assert.equal(60, (outcomes.started or 0) + (outcomes.cooldown or 0))
         assert.is_true(outcomes.started > 30, outcomes.started)
         assert.equal(1, world.upstream:counts().requests)
         assert.same({}, world.server:complaints())
       end)
 
-      it("know of the cooldown after a reload", function()
+      it("respect the cooldown after a reload", function()
         assert.same({ started = 1 }, (outcomes_of(begin_calls(world, "answer-0", 1))))
         world.server:reload()
         assert.same({ cooldown = 20 }, (outcomes_of(begin_calls(world, "answer-0", 20))))
@@ -99,7 +99,7 @@ describe("workers that share a store", function()
     end)
   end
 
-  it("fetch a token once for all, and keep it encrypted", function()
+  it("fetch one token for all, and store it encrypted", function()
     local configuration = nginx_configuration(shared_tokens, { workers = 2 })
     local server = nginx_world.start { files = { ["nginx.conf"] = configuration } }
     local calls, answers = {}, {}

@@ -7,7 +7,7 @@ local world
 describe("in OpenResty, the helper thread's driver", function()
   local jobs, behaviour, driver
 
-  --- A thread whose transfers finish at the time that stands in their request.
+  --- A thread whose transfers finish at the time in their request.
   local function fake_thread()
     local thread = {}
     function thread.address()
@@ -80,7 +80,7 @@ describe("in OpenResty, the helper thread's driver", function()
     end)
   end
 
-  it("hands each light thread its own transfer at once, over one connection for all", function()
+  it("gives each light thread its own transfer at once, over one connection for all", function()
     local began, threads = world.now, {}
     for index = 1, 50 do
       threads[index] = spawn(began + 1 + (index * 7 % 50) / 10)
@@ -97,7 +97,7 @@ describe("in OpenResty, the helper thread's driver", function()
     assert.equal(slept, #world.slept)
   end)
 
-  it("looks every few milliseconds where it can have no connection", function()
+  it("polls every few milliseconds if it can have no connection", function()
     for _, obstacle in ipairs { "too many open files", "no such file or directory", false } do
       behaviour.refused, behaviour.refuses = obstacle, not obstacle
       local thread = spawn(world.now + 1)
@@ -107,7 +107,7 @@ describe("in OpenResty, the helper thread's driver", function()
     end
   end)
 
-  it("sleeps where the phase has no semaphores", function()
+  it("sleeps in phases without semaphores", function()
     local semaphore = package.loaded["ngx.semaphore"].new()
     function semaphore.wait()
       return nil, "API disabled in the context of ssl_session_fetch_by_lua*"
@@ -121,7 +121,7 @@ describe("in OpenResty, the helper thread's driver", function()
     assert.is_true(thread.ended_at - jobs[1].ends < 0.02)
   end)
 
-  it("goes on after its connection was closed", function()
+  it("continues after its connection was closed", function()
     local thread = spawn(world.now + 2)
     world:run(0.1)
     behaviour.closed = true
@@ -130,7 +130,7 @@ describe("in OpenResty, the helper thread's driver", function()
     assert.is_true(thread.ended_at - jobs[1].ends < 0.006)
   end)
 
-  it("gives the transfer of a killed light thread up soon, and nothing else", function()
+  it("soon cancels the transfer of a killed light thread, and no other", function()
     local killed, other = spawn(world.now + 9), spawn(world.now + 9)
     world:run(0.1)
     killed.is_killed = true
@@ -141,7 +141,7 @@ describe("in OpenResty, the helper thread's driver", function()
     assert.same({ 1 }, behaviour.discarded)
   end)
 
-  it("takes no light thread for killed that nginx was too busy to wake", function()
+  it("does not cancel for a light thread that a busy nginx resumes late", function()
     local began = world.now
     for _, seconds in ipairs { 0.31, 1.1, 1.19 } do
       spawn(began + seconds)
@@ -154,7 +154,7 @@ describe("in OpenResty, the helper thread's driver", function()
     assert.equal("response 4", thread.results[1])
   end)
 
-  it("says so when nginx ended the worker before the answer came", function()
+  it("reports that nginx ended the worker before the answer came", function()
     for _, delivered in ipairs { "unknown", "no" } do
       behaviour.closed, world.is_exiting, behaviour.is_unsent = true, true, delivered == "no"
       local _, failure = world:call(driver.run, driver, world.now + 9)

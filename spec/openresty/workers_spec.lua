@@ -59,7 +59,7 @@ describe("autopilot.openresty", function()
   end)
 
   for _, driver in ipairs { "thread", "polling" } do
-    it("has calls wait for one of few descriptors, with the driver " .. driver, function()
+    it("lets calls wait if there are few descriptors, with the driver " .. driver, function()
       local world = openresty_world.start {
         connections = 400,
         descriptors = 120,
@@ -81,7 +81,7 @@ describe("autopilot.openresty", function()
     end)
   end
 
-  it("says that nginx ended a worker before the answer came", function()
+  it("reports that nginx ended a worker before the answer came", function()
     local world = openresty_world.start { shutdown_timeout = 1 }
     world:run("detached", "token=stall")
     world:await_arrivals(1)
@@ -99,7 +99,7 @@ describe("autopilot.openresty", function()
     assert.same({}, complaints)
   end)
 
-  it("goes on for a tenant whose request crashed, once its claim has ended", function()
+  it("continues for a tenant whose request crashed, once its claim has expired", function()
     local world = openresty_world.start { workers = 2 }
     local doomed = world:begin("shared", "token=stall")
     world:await_arrivals(1)
@@ -107,7 +107,7 @@ describe("autopilot.openresty", function()
       world.server:kill_worker(worker)
     end
     assert.equal(0, doomed:answer().status)
-    -- It may have been delivered, so it is not sent again at once: other calls are told when it may be.
+    -- It may have been delivered, so it is not sent again at once: other calls report when it may be.
     local impatient = world:run("shared", "token=answer-0&deadline=0.2")
     assert.equal("in_progress", impatient.outcome)
     assert.equal("no", impatient.delivered)
@@ -120,7 +120,7 @@ describe("autopilot.openresty", function()
     assert.same({}, complaints)
   end)
 
-  it("sends one request for a tenant that three hosts with one Redis ask for at once", function()
+  it("sends one request if three hosts with one Redis ask for a tenant at once", function()
     local missing = database_server.obstacle "Redis"
     if missing then
       return pending(missing)
@@ -173,7 +173,7 @@ describe("autopilot.openresty", function()
         assert.same({}, world.server:complaints())
       end)
 
-      it("ends what was begun before a reload, and then the old workers", function()
+      it("finishes what was begun before a reload, and then ends the old workers", function()
         local before = world.server:workers()
         local calls = begin_calls(world, "answer-1", 40)
         world:await_arrivals(40)
@@ -190,7 +190,7 @@ describe("autopilot.openresty", function()
         assert.same({}, world.server:complaints())
       end)
 
-      it("does not disturb the others when a worker crashes, and its successor works", function()
+      it("isolates the crash of a worker, and its successor works", function()
         local calls = begin_calls(world, "answer-1", 60)
         world:await_arrivals(60)
         world.server:kill_worker(world.server:workers()[1])
@@ -236,7 +236,7 @@ describe("autopilot.openresty", function()
         assert.same({}, world.server:complaints())
       end)
 
-      it("ends a call when its time is over, although the name is still being looked up", function()
+      it("ends a call at its deadline, even if the name is still being looked up", function()
         local result = world:run("one", "token=answer-0&total=0.2")
         assert.equal("unreachable", result.outcome)
         assert.equal("resolve", result.stage)

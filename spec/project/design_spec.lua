@@ -33,7 +33,7 @@ local function listed_files(heading)
   return files
 end
 
---- The walks as a process of its own records them, so that nothing of this one counts.
+--- Records the modules of each walk in a separate process, so that nothing of this one counts.
 local function recorded_walks()
   local pipe =
     command_process.start(command_process.interpreter .. " spec/support/walks.lua 2>&1", {})
@@ -65,7 +65,7 @@ local function lacking(files, from)
 end
 
 describe("doc/design.md", function()
-  it("lists the files that a sync, an ensure and a fleet go through, in their order", function()
+  it("lists the files that a sync, an ensure and a fleet use, in their order", function()
     local walks, problems = recorded_walks(), {}
     for name, heading in pairs(headings) do
       local listed = listed_files(heading)

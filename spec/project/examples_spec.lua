@@ -48,7 +48,7 @@ describe("the examples", function()
     ["github-actions.yaml"] = 1,
     ["azure-pipelines.yaml"] = 1,
   } do
-    it("ask of the command what it understands: " .. name, function()
+    it("use options that the command has: " .. name, function()
       local text = files.read("examples/" .. name):gsub("\n#[^\n]*", "\n")
       local calls = calls_in(text)
       assert.equal(count, #calls)
@@ -58,7 +58,7 @@ describe("the examples", function()
     end)
   end
 
-  it("would be told apart from calls that it does not understand", function()
+  it("are checked by a spec that finds wrong options", function()
     assert.is_false((is_accepted " ensure --sinse -1h"))
   end)
 
@@ -86,7 +86,7 @@ describe("the examples", function()
       return pending "the examples in YAML are read with lyaml (Debian: lua-yaml)"
     end
 
-    it("let a workflow of GitHub sign in without a secret", function()
+    it("let a GitHub workflow sign in without a secret", function()
       local workflow = read_yaml("github-actions.yaml")[1]
       assert.equal("write", workflow.permissions["id-token"])
       assert.equal("read", workflow.permissions.contents)
@@ -94,7 +94,7 @@ describe("the examples", function()
       assert.is_nil(files.read("examples/github-actions.yaml"):find "secrets%.")
     end)
 
-    it("are a pipeline of Azure", function()
+    it("contain an Azure pipeline", function()
       local job = read_yaml("azure-pipelines.yaml")[1].jobs[1]
       assert.is_string(job.container)
       assert.equal("AzureCLI@2", job.steps[1].task)
@@ -127,7 +127,7 @@ describe("the examples", function()
     )
   end)
 
-  it("are a table of cron", function()
+  it("contain a crontab", function()
     local entries = 0
     for line in files.read("examples/crontab"):gmatch "[^\n]+" do
       if line:find "^[%d*]" then
@@ -141,7 +141,7 @@ describe("the examples", function()
     assert.equal(1, entries)
   end)
 
-  it("are units of systemd", function()
+  it("contain units of systemd", function()
     if shell.read "command -v systemd-analyze" == "" then
       return pending "the units are verified with systemd-analyze"
     end
@@ -167,7 +167,7 @@ describe("the examples", function()
     assert.equal(2, count)
   end)
 
-  it("build images of files that are there", function()
+  it("build images from existing files", function()
     for name in lfs.dir "examples/docker" do
       if name:find "Dockerfile$" then
         local text = files.read("examples/docker/" .. name):gsub("\\\n", " ")
@@ -193,7 +193,7 @@ describe("the examples", function()
     end
   end)
 
-  describe("for an import", function()
+  describe("after an import", function()
     local service, folder, remove, environment
 
     setup(function()
@@ -233,13 +233,13 @@ describe("the examples", function()
       return service:control("GET", "state").requests.sync
     end
 
-    it("asks for no sync when it failed", function()
+    it("start no sync if it failed", function()
       local before = syncs()
       assert.equal(23, (import "sh -c 'exit 23'"))
       assert.equal(before, syncs())
     end)
 
-    it("have a sync completed afterwards", function()
+    it("start a sync that completes", function()
       local code, output = import "echo imported"
       assert.equal(0, code)
       assert.matches("^imported\n", output)

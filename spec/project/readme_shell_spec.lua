@@ -18,7 +18,7 @@ local version = require "autopilot.version"
 local lua = os.getenv "LUA" or "lua5.4"
 local is_first = not os.getenv "KIND" and (os.getenv "LUAS" or lua):match "%S+" == lua
 
-describe("the documentation's lines for a shell", function()
+describe("the documentation's shell commands", function()
   if not is_first then
     return
   end
@@ -226,7 +226,7 @@ describe("the documentation's lines for a shell", function()
     assert.matches("\nBecause       a sync is possible\n", "\n" .. reset_and_succeed(line))
   end)
 
-  --- Runs a line that starts a service of its own, reads what it prints into the environment as the README does,
+  --- Runs a line that starts a service, reads what it prints into the environment as the README does,
   -- and runs `after`.
   local function with_emulate(line, after)
     local folder, remove_folder = files.folder()
@@ -382,7 +382,7 @@ describe("the documentation's lines for a shell", function()
     end
   )
 
-  it("are found, each with a way to be run", function()
+  it("are found, and each is run in a known way", function()
     local without_way, unused = {}, {}
     for line in pairs(ways) do
       unused[line] = true

@@ -116,7 +116,7 @@ describe("the documentation", function()
       end
     end)
 
-    it("has no block that no spec runs: " .. path, function()
+    it("has no example that is never run: " .. path, function()
       local counts = {}
       for _, block in ipairs(pages.blocks(source_tree.read(path))) do
         if block.language ~= "lua" then
@@ -126,7 +126,7 @@ describe("the documentation", function()
       assert.same(other_blocks[path] or {}, counts)
     end)
 
-    it("has links that lead somewhere: " .. path, function()
+    it("has working links: " .. path, function()
       local broken = {}
       for target in source_tree.read(path):gmatch "%]%(([^)%s]+)%)" do
         if not target:find "^https?:" and not leads_somewhere(path, target) then
@@ -137,7 +137,7 @@ describe("the documentation", function()
     end)
   end
 
-  it("is found from the README", function()
+  it("is linked from the README", function()
     local readme, missing = source_tree.read "README.md", {}
     for _, path in ipairs(source_tree.files("doc", "md")) do
       missing[#missing + 1] = not readme:find("](" .. path .. ")", 1, true) and path or nil
@@ -224,7 +224,7 @@ describe("README.md", function()
     assert.is_true(readme:find "\n## Install\n" < readme:find "\n## A first script\n")
   end)
 
-  it("shows in its first scripts what they print", function()
+  it("shows the output of its first scripts", function()
     local blocks = examples "README.md"
     local first = run(blocks[1], autopilot.emulator.new {})
     assert.matches(
@@ -239,7 +239,7 @@ describe("README.md", function()
     assert.matches("^   0%.0 s  sync: no sync was triggered since then$", second[2])
   end)
 
-  it("says for whom the Azure CLI's sign-in works, as the command's help does", function()
+  it("names the accounts for which the Azure CLI's sign-in works, as the help does", function()
     local code, help = command_process.run "sync --help"
     assert.equal(0, code)
     local readme = source_tree.read("README.md"):gsub("%s+", " ")
@@ -251,7 +251,7 @@ describe("README.md", function()
     )
   end)
 
-  it("names every outcome, with the exit status of the command where it is told", function()
+  it("names every outcome with the command's exit status", function()
     local text = source_tree.read "README.md"
     for name in pairs(require("autopilot.sync.outcome").all) do
       assert.truthy(text:find("`" .. name .. "`", 1, true), name)

@@ -71,7 +71,7 @@ local function find_circle(edges)
 end
 
 describe("the rings of the C sources", function()
-  it("are found where this spec looks for them", function()
+  it("are found in their folder", function()
     assert.is_true(#c_files > 10)
     assert.is_true(#local_includes["src/core.c"] > 0)
   end)
@@ -91,7 +91,7 @@ describe("the rings of the C sources", function()
     assert_none(wrong)
   end)
 
-  it("have no circles among the headers", function()
+  it("have no include cycles", function()
     local edges = {}
     for path, names in pairs(local_includes) do
       if path:match "%.h$" then
@@ -249,7 +249,7 @@ describe("the rings of the Lua modules", function()
     return false
   end
 
-  it("have a place for every module", function()
+  it("assign a ring to every module", function()
     local wrong = {}
     for name in pairs(requires) do
       if not everywhere[name] and not inner[ring(name)] then
@@ -259,7 +259,7 @@ describe("the rings of the Lua modules", function()
     assert_none(wrong)
   end)
 
-  it("never have an arrow that points outwards", function()
+  it("have no require that points outwards", function()
     local wrong = {}
     for name, required in pairs(requires) do
       for _, target in ipairs(required) do
@@ -271,7 +271,7 @@ describe("the rings of the Lua modules", function()
     assert_none(wrong)
   end)
 
-  it("have no circles", function()
+  it("have no cycles", function()
     assert.is_nil(find_circle(requires))
   end)
 

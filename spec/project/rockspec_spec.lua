@@ -1,4 +1,4 @@
--- The rockspec lists what is there, and one version is told everywhere.
+-- The rockspec lists the existing files, and the version is the same everywhere.
 
 local lfs = require "lfs"
 local source_tree = require "support.source_tree"
@@ -93,7 +93,7 @@ describe("the rockspec", function()
     assert.are.same(built_for("unix").sources, sources)
   end)
 
-  it("names the libraries that Windows has for what C needs", function()
+  it("names the libraries that C needs on Windows", function()
     local module, library = built_for "windows"
     assert.are.same({ "libcurl", "ws2_32", "bcrypt", "advapi32" }, module.libraries)
     assert.are.equal("libcurl", library)
@@ -120,13 +120,13 @@ describe("the rockspec", function()
     assert.are.same(sorted(commands), sorted(scm.build.install.bin))
   end)
 
-  it("is built by LuaRocks alone, over libcurl found by its library", function()
+  it("is built by LuaRocks alone, which finds libcurl by its library", function()
     assert.are.equal("builtin", scm.build.type)
     -- A `header` would not be found where headers are kept for each architecture, as on Debian.
     assert.are.same({ library = "curl" }, scm.external_dependencies.CURL)
   end)
 
-  it("names a licence that is there", function()
+  it("names the included licence", function()
     assert.is_truthy(source_tree.read("LICENSE"):find(scm.description.license, 1, true))
   end)
 end)

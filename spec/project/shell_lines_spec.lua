@@ -3,7 +3,7 @@
 local shell_lines = require "support.shell_lines"
 
 describe("lines for a shell", function()
-  it("are told from Lua, output and prose", function()
+  it("are distinguished from Lua, output and prose", function()
     local lines = shell_lines.read(table.concat({
       "text",
       "    no code",

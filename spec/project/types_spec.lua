@@ -106,7 +106,7 @@ local function names_in(rows, cell)
 end
 
 describe("the annotations for editors", function()
-  it("declare the facade: all that the pages call by its name", function()
+  it("declare the facade: all names that the pages use", function()
     local autopilot, names, seen = require "autopilot", {}, {}
     for _, path in ipairs(source_tree.files("doc", "md")) do
       for name in source_tree.read(path):gmatch "%f[%w_]autopilot%.([%a_]+)" do
@@ -233,7 +233,7 @@ describe("the annotations for editors", function()
     end
   )
 
-  it("are in files that compile, which nothing loads", function()
+  it("are in files that compile, and are never loaded", function()
     for _, path in ipairs(source_tree.files("lua/autopilot/types", "lua")) do
       assert(loadfile(path))
       assert.matches("^%-%-%-@meta", source_tree.read(path))
@@ -270,7 +270,7 @@ autopilot.client({ token = "x", cooldown = 60 }):ensure { since = 1, wait = fals
 local mistakes = { 2, 2, 2, 3, 4, 5, 6, 7, 8 }
 
 describe("lua-language-server", function()
-  it("finds the mistakes of a script, and nothing in what is right", function()
+  it("finds the mistakes of a script, and none in a correct one", function()
     local program = shell.read("command -v lua-language-server"):match "[^\n]+"
     if not program then
       pending "lua-language-server is not installed"

@@ -51,7 +51,7 @@ describe("a Retry-After", function()
     end
   end)
 
-  it("that ensure has no time for ends it with the service's answer", function()
+  it("that lasts longer than ensure's time is reported with the service's answer", function()
     for _, options in ipairs { { timeout = 20 }, { wait = false } } do
       local client, sent, world = world_of({ idle(), held(429, 30) }, { retry = false })
       local failure = select(2, client:ensure(options))
@@ -64,7 +64,7 @@ describe("a Retry-After", function()
     end
   end)
 
-  it("from a call before is kept by wait, ensure and sync", function()
+  it("from an earlier call is kept by wait, ensure and sync", function()
     for _, method in ipairs { "wait", "ensure", "sync" } do
       local answers = { held(429, 30), method == "sync" and { status = 204 } or done() }
       local client, sent = world_of(answers, { retry = retry.policy { max_retry_after = 10 } })
@@ -81,7 +81,7 @@ describe("a Retry-After", function()
     end
   end)
 
-  it("is not broken to settle a lost answer", function()
+  it("is not shortened for the read after a lost answer", function()
     local client, sent = world_of({ held(503, 30), lost }, { retry = false })
     client:sync()
     local failure = select(2, client:sync { force = true })
@@ -104,7 +104,7 @@ describe("a Retry-After", function()
     assert.equal(1, #sent)
   end)
 
-  it("of the token endpoint is none of Graph's", function()
+  it("of the token endpoint does not apply to Graph", function()
     local fails = true
     local client, sent = world_of({ { status = 204 } }, {
       retry = false,

@@ -94,7 +94,7 @@ describe("autopilot.retry.policy.delay", function()
     end
   )
 
-  it("never overflows: finite, not negative, not above the cap, whatever the numbers", function()
+  it("never overflows: finite, not negative, not above the cap, for any numbers", function()
     local numbers = { 0, 5e-324, 1, 1e9, 1e300, 1.7976931348623157e308, 9007199254740993 }
     local attempts = { 1, 2, 1025, 1000000000, 9223372036854775807 }
     for _, name in ipairs(policy.backoffs) do
@@ -113,7 +113,7 @@ describe("autopilot.retry.policy.delay", function()
     end
   end)
 
-  it("waits for nothing with a base of 0, however steep the growth", function()
+  it("never waits with a base of 0, however steep the growth", function()
     for _, name in ipairs(policy.backoffs) do
       local given = settings { backoff = name, base = 0, factor = 1e9, jitter = "full" }
       assert.equal(0, policy.delay(given, 1000000000, 0, always(0.5)))
@@ -127,7 +127,7 @@ describe("autopilot.retry.policy.delay", function()
     assert.equal(1000, delay)
   end)
 
-  it("keeps a careless source of randomness within bounds", function()
+  it("keeps values of a faulty random source within bounds", function()
     local given = settings { jitter = "full", base = 8 }
     assert.equal(8, policy.delay(given, 1, nil, always(7)))
     assert.equal(0, policy.delay(given, 1, nil, always(-1)))

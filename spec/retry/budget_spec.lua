@@ -24,7 +24,7 @@ describe("autopilot.retry.budget", function()
     assert.equal(3, taken(budget, 1e9, 10))
   end)
 
-  it("loses nothing of a refill by being asked too early", function()
+  it("loses no part of a refill when it is asked too early", function()
     local budget = retry.budget { capacity = 1, refill = 0.125 }
     budget:take(0)
     for second = 1, 7 do
@@ -33,7 +33,7 @@ describe("autopilot.retry.budget", function()
     assert.is_true(budget:take(8))
   end)
 
-  it("takes nothing when it is only asked what is there", function()
+  it("takes nothing when it is only queried", function()
     local budget = retry.budget { capacity = 1, refill = 0 }
     for _ = 1, 5 do
       assert.equal(1, budget:available(7))
@@ -43,7 +43,7 @@ describe("autopilot.retry.budget", function()
     assert.is_false(budget:take(1e9))
   end)
 
-  it("gives nothing for a clock that goes backwards, nor twice for the same seconds", function()
+  it("refills nothing when the clock goes backwards, nor twice for the same seconds", function()
     local budget = retry.budget { capacity = 5, refill = 1 }
     taken(budget, 100, 5)
     assert.equal(0, budget:available(50))
@@ -54,7 +54,7 @@ describe("autopilot.retry.budget", function()
     assert.is_false(budget:take(103))
   end)
 
-  it("does not turn a reading from the past into tokens later", function()
+  it("gives no additional tokens after a clock reading from the past", function()
     local budget = retry.budget { capacity = 2, refill = 1 }
     budget:take(100)
     assert.is_true(budget:take(40)) -- the second of the two

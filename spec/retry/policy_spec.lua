@@ -28,7 +28,7 @@ local function reason(policy, given)
   return why
 end
 
---- What a mistake in the options raises; it must be told at the caller's line.
+--- The error for a mistake in the options, which must name the caller's line.
 local function mistake(given)
   local line = debug.getinfo(1, "l").currentline + 2
   local ok, message = pcall(function()
@@ -41,7 +41,7 @@ local function mistake(given)
 end
 
 describe("autopilot.retry.policy", function()
-  it("has defaults that suit an action nobody waits for", function()
+  it("has defaults for an action in the background", function()
     local policy = retry.policy()
     assert.equal(4, policy.attempts)
     assert.equal(2, policy.base)
@@ -106,7 +106,7 @@ describe("policy:decide", function()
     assert.is_number(retry.policy():decide { attempt = 1, elapsed = 0, report = report })
   end)
 
-  it("does not retry what it cannot read", function()
+  it("does not retry a report that it cannot read", function()
     for _, policy in ipairs { plain, retry.policy { on = { "cooldown" } } } do
       for _, report in ipairs { {}, 7, true, "timeout", { outcome = 0 / 0 }, { outcome = {} } } do
         local delay, why = policy:decide { attempt = 1, report = report }
@@ -149,14 +149,14 @@ describe("policy:decide", function()
     assert.equal(0, (ask(retry.policy { on = callable }, { report = "forbidden" })))
   end)
 
-  it("ends with the last attempt", function()
+  it("stops after the last attempt", function()
     assert.equal(8, (ask(plain, { attempt = 3, report = "unavailable" })))
     assert.equal("attempts", reason(plain, { attempt = 4, report = "unavailable" }))
     assert.equal("attempts", reason(plain, { attempt = 1000000000, report = "unavailable" }))
     assert.equal("not_retryable", reason(plain, { attempt = 4, report = "forbidden" }))
   end)
 
-  it("waits as long as the service asks, and longer where the backoff is", function()
+  it("waits as long as the service asks, or longer if the backoff is longer", function()
     local function delay(retry_after, attempt)
       local report = { outcome = "throttled", retry_after = retry_after }
       return (ask(plain, { attempt = attempt, report = report }))
@@ -167,7 +167,7 @@ describe("policy:decide", function()
     assert.equal(2, delay(0, 1))
   end)
 
-  it("adds to a Retry-After by chance, and never takes from it", function()
+  it("adds jitter to a Retry-After, and never shortens it", function()
     local policy = retry.policy {}
     local function delay(retry_after, draw)
       local report = { outcome = "throttled", retry_after = retry_after }
@@ -188,7 +188,7 @@ describe("policy:decide", function()
     assert.equal(1.7e308, (ask(policy, { report = report, random = always(1) })))
   end)
 
-  it("gives up rather than shorten a Retry-After above the limit", function()
+  it("gives up if a Retry-After is above the limit", function()
     local function report(retry_after)
       return { report = { outcome = "throttled", retry_after = retry_after } }
     end
@@ -198,7 +198,7 @@ describe("policy:decide", function()
     assert.equal("retry_after", reason(retry.policy { max_retry_after = 0 }, report(1)))
   end)
 
-  it("counts from retry_at where that is all the report tells", function()
+  it("counts from retry_at if the report has only that", function()
     local function delay(report)
       report.outcome = "throttled"
       return (ask(plain, { report = report, now = always(1000) }))
@@ -208,7 +208,7 @@ describe("policy:decide", function()
     assert.equal(50, delay { retry_after = 50, retry_at = 1060 })
   end)
 
-  it("ignores a Retry-After that is no length of time", function()
+  it("ignores an invalid Retry-After", function()
     for _, value in ipairs { -1, 0 / 0, "100", {}, true } do
       assert.equal(2, (ask(plain, { report = { outcome = "throttled", retry_after = value } })))
       assert.equal(2, (ask(plain, { report = { outcome = "throttled", retry_at = value } })))
@@ -235,7 +235,7 @@ describe("policy:decide", function()
     assert.equal("deadline", reason(policy, { remaining = 1, report = "unavailable" }))
   end)
 
-  it("never misses a deadline by chance alone when the service named the time", function()
+  it("never misses a deadline only by jitter when the service named the time", function()
     local policy = retry.policy { max_elapsed = 110 }
     local report = { outcome = "throttled", retry_after = 100 }
     assert.equal(105, (ask(policy, { report = report, random = always(1) })))
@@ -259,19 +259,19 @@ describe("policy:decide", function()
     end
   )
 
-  it("takes any object with the two methods for a budget", function()
+  it("accepts any object with the two methods as a budget", function()
     local budget = { available = always(0.9), take = always(false) }
     local policy = retry.policy { budget = budget }
     assert.equal(budget, policy.budget)
     assert.equal("budget", reason(policy, { report = "unavailable", clock = always(5) }))
   end)
 
-  it("hands the previous delay to the backoff", function()
+  it("passes the previous delay to the backoff", function()
     local policy = retry.policy { backoff = "decorrelated", jitter = "none" }
     assert.equal(15, (ask(policy, { report = "unavailable", previous_delay = 5 })))
   end)
 
-  it("draws from math.random where there is neither a source nor the C module", function()
+  it("draws from math.random if there is neither a source nor the C module", function()
     local loaded, preload = package.loaded["autopilot.core"], package.preload["autopilot.core"]
     package.loaded["autopilot.core"] = nil
     package.preload["autopilot.core"] = never_asked
@@ -283,7 +283,7 @@ describe("policy:decide", function()
     assert.equal(0.5, quarter)
   end)
 
-  it("raises at the caller's line for a question that is none", function()
+  it("raises at the caller's line for an invalid question", function()
     local line = debug.getinfo(1, "l").currentline + 2
     local _, message = pcall(function()
       local delay = plain:decide { atempt = 1 }
@@ -300,7 +300,7 @@ describe("policy:decide", function()
 end)
 
 describe("a mistake in the options of autopilot.retry.policy", function()
-  it("is told with the option, its rule and the value", function()
+  it("is reported with the option, its rule and the value", function()
     assert.matches(
       "unknown option 'atempts' %(did you mean 'attempts'%?%)$",
       mistake { atempts = 3 }
@@ -331,7 +331,7 @@ describe("a mistake in the options of autopilot.retry.policy", function()
     end
   )
 
-  it("is told for no failure that a report can tell", function()
+  it("is raised for an outcome in 'on' that no failure has", function()
     local seal = require("autopilot.sync.report").seal
     for name in pairs(require("autopilot.sync.outcome").all) do
       if seal({ outcome = name }).ok then
@@ -342,7 +342,7 @@ describe("a mistake in the options of autopilot.retry.policy", function()
     end
   end)
 
-  it("is told for an 'on' that could mean two things, or none", function()
+  it("is raised for an 'on' that is ambiguous or empty", function()
     local expected = "option 'on' must be a list of outcomes, or a table {outcome = true or false}"
     assert.matches(expected, mistake { on = { "throttled", interrupted = true } })
     assert.matches(expected, mistake { on = {} })
@@ -352,7 +352,7 @@ describe("a mistake in the options of autopilot.retry.policy", function()
     )
   end)
 
-  it("is told for a budget that is none", function()
+  it("is raised for an invalid budget", function()
     assert.matches("'budget' must be made by autopilot%.retry%.budget", mistake { budget = {} })
     assert.matches("'budget' must be a table %(got 5%)$", mistake { budget = 5 })
   end)

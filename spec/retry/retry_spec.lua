@@ -59,7 +59,7 @@ describe("autopilot.retry.graph", function()
     assert.equal("retry_after", reason(graph, { outcome = "throttled", retry_after = 181 }))
   end)
 
-  it("takes options that are to differ", function()
+  it("accepts options that replace its own", function()
     local policy = retry.graph { attempts = 2, on = { unreachable = true, throttled = false } }
     assert.equal(3, (decide(policy, { outcome = "unreachable" })))
     assert.equal("not_retryable", reason(policy, { outcome = "throttled", status = 429 }))
@@ -72,7 +72,7 @@ end)
 describe("autopilot.retry.patient", function()
   local patient = retry.patient()
 
-  it("waits as long for a cooldown or a sync in progress as the report says", function()
+  it("waits as long as the report says for a cooldown or a sync in progress", function()
     for _, outcome in ipairs { "cooldown", "in_progress" } do
       assert.equal(432.5, (decide(patient, { outcome = outcome, retry_after = 432.5 })))
       local latest = decide(patient, { outcome = outcome, retry_after = 432.5 }, 1, 1)
@@ -90,7 +90,7 @@ describe("autopilot.retry.patient", function()
     )
   end)
 
-  it("retries what the default policy retries, and leaves alone what that leaves alone", function()
+  it("retries and refuses the same other failures as the default policy", function()
     for _, outcome in ipairs { "unreachable", "unavailable", "throttled" } do
       assert.is_number((decide(patient, { outcome = outcome })))
     end
@@ -100,7 +100,7 @@ describe("autopilot.retry.patient", function()
     assert.equal("not_retryable", reason(patient, "cooldown"))
   end)
 
-  it("gives up after an hour, or what else it is told", function()
+  it("gives up after an hour, or another limit", function()
     local report = { outcome = "cooldown" }
     local _, why = patient:decide { attempt = 2, elapsed = 2991, report = report }
     assert.equal("deadline", why)
@@ -135,14 +135,14 @@ describe("autopilot.retry.parse_retry_after", function()
     assert.is_nil(retry.parse_retry_after("-1", 1000))
   end)
 
-  it("gives nil for a header that did not come", function()
+  it("gives nil for a missing header", function()
     assert.is_nil(retry.parse_retry_after(nil, 1000))
     assert.is_nil(retry.parse_retry_after({}, 1000))
   end)
 end)
 
 describe("autopilot.retry", function()
-  it("can be loaded and asked without the C module", function()
+  it("can be loaded and used without the C module", function()
     local loaded, preload = package.loaded["autopilot.core"], package.preload["autopilot.core"]
     package.loaded["autopilot.core"] = nil
     package.preload["autopilot.core"] = function()

@@ -44,7 +44,7 @@ local busy = { outcome = "unavailable" }
 local plain = retry.policy { jitter = "none" }
 
 describe("autopilot.retry.run", function()
-  it("returns all results of a success, and sleeps for none", function()
+  it("returns all results of a success, and never sleeps", function()
     local world = new_world()
     local results = { retry.run(plain, (failing {}), world.injected) }
     assert.same({ "done", 1, nil, "last" }, results)
@@ -65,7 +65,7 @@ describe("autopilot.retry.run", function()
     end
   )
 
-  it("returns the last failure and why there was no further attempt", function()
+  it("returns the last failure and why it was not retried", function()
     local last = { outcome = "unavailable", number = 4 }
     local result, report, why =
       retry.run(plain, (failing { busy, busy, busy, last }), new_world().injected)
@@ -85,7 +85,7 @@ describe("autopilot.retry.run", function()
     assert.equal("retry_after", too_long)
   end)
 
-  it("takes false for a failure too, and returns it as it was", function()
+  it("treats false as a failure too, and returns it as it was", function()
     local result, report, why = retry.run(plain, function()
       return false, "no"
     end, new_world().injected)
@@ -98,7 +98,7 @@ describe("autopilot.retry.run", function()
     assert.equal("not_retryable", no_why)
   end)
 
-  it("retries any value that the policy's function wants retried", function()
+  it("retries any value that the policy's function selects", function()
     local world = new_world()
     local policy = retry.policy {
       jitter = "none",
@@ -112,14 +112,14 @@ describe("autopilot.retry.run", function()
     assert.equal("not_retryable", why)
   end)
 
-  it("draws, and hands on the previous delay", function()
+  it("draws jitter, and passes on the previous delay", function()
     local world = new_world()
     local policy = retry.policy { backoff = "decorrelated" }
     retry.run(policy, (failing { busy, busy }), world.injected)
     assert.same({ 4, 7 }, world.slept) -- midway of 2 to 6, and of 2 to 12
   end)
 
-  it("counts from retry_at with the time it is given", function()
+  it("counts from retry_at with its own now", function()
     local world = new_world()
     local report = { outcome = "throttled", retry_at = world.now() + 33 }
     retry.run(plain, (failing { report }), world.injected)
@@ -156,7 +156,7 @@ describe("autopilot.retry.run", function()
     end
   end)
 
-  it("makes the first attempt however near the deadline is", function()
+  it("makes the first attempt even close to the deadline", function()
     assert.equal("done", (retry.run(plain, (failing {}), new_world({ deadline = 1e-9 }).injected)))
   end)
 
@@ -172,7 +172,7 @@ describe("autopilot.retry.run", function()
     assert.same({ 1 }, calls)
   end)
 
-  it("keeps to the deadline with a clock that stands still or goes backwards", function()
+  it("obeys the deadline with a clock that stands still or goes backwards", function()
     for _, step in ipairs { 0, -1000 } do
       local world = new_world { deadline = 50 }
       local slept = 0
@@ -189,7 +189,7 @@ describe("autopilot.retry.run", function()
     end
   end)
 
-  it("takes one token of the budget for each retry, and stops when there is none", function()
+  it("takes one token of the budget for each retry, and stops when it is empty", function()
     local budget = retry.budget { capacity = 3, refill = 0 }
     local policy = retry.policy { jitter = "none", budget = budget }
     local world = new_world()
@@ -208,7 +208,7 @@ describe("autopilot.retry.run", function()
     assert.equal(7, #calls)
   end)
 
-  it("does not retry when somebody else took the last token in between", function()
+  it("does not retry when another call took the last token in between", function()
     local contested = {
       available = function()
         return 1
@@ -224,7 +224,7 @@ describe("autopilot.retry.run", function()
     assert.same({}, world.slept)
   end)
 
-  it("tells on_retry about each retry before it sleeps", function()
+  it("calls on_retry for each retry before it sleeps", function()
     local events = {}
     local world = new_world()
     world.injected.on_retry = function(event)
@@ -238,7 +238,7 @@ describe("autopilot.retry.run", function()
     }, events)
   end)
 
-  it("leaves an error of the function, of sleep and of on_retry as it was raised", function()
+  it("passes on errors of the function, of sleep and of on_retry unchanged", function()
     local raised = { "not a string" }
     local function raise()
       error(raised)
@@ -293,7 +293,7 @@ describe("autopilot.retry.run", function()
     }, seen)
   end)
 
-  it("needs no more stack for very many attempts than for one", function()
+  it("needs no more stack for many attempts than for one", function()
     -- Lua 5.1 and LuaJIT have no room for that many calls; the others are asked how deep they are.
     local count, is_deep = 20000, false
     local policy = retry.policy { base = 0, attempts = count }
@@ -305,7 +305,7 @@ describe("autopilot.retry.run", function()
     assert.is_false(is_deep)
   end)
 
-  it("survives sums that no number holds", function()
+  it("survives overflowing sums", function()
     local world = new_world()
     local policy = retry.policy { max_retry_after = 1.7e308, jitter = "none" }
     local endless = { outcome = "throttled", retry_after = 1.7e308 }
@@ -316,7 +316,7 @@ describe("autopilot.retry.run", function()
     assert.equal(3, #world.slept)
   end)
 
-  it("asks the system's own clock, sleep and randomness where none is injected", function()
+  it("uses the system's clock, sleep and randomness by default", function()
     local core = { time = 10, slept = 0 }
     function core.clock()
       return core.time

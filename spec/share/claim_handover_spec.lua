@@ -61,13 +61,13 @@ local function hasty_and_patient(story, count, given, options)
   return hasty, patient
 end
 
-describe("a call that waited for one whose own time was over", function()
+describe("a call that waited for one whose deadline has passed", function()
   before_each(function()
     overlap = overlapping_calls.new()
     posts, reads = 0, 0
   end)
 
-  it("reads the record for the lost request: it started the sync that is reported", function()
+  it("reads the record for the lost request, and finds the sync that it started", function()
     local hasty, patient = hasty_and_patient({ trigger = start + 1 }, 5)
     assert.are.equal("interrupted", report_of(hasty).outcome)
     assert.are.equal(1, posts)
@@ -85,7 +85,7 @@ describe("a call that waited for one whose own time was over", function()
     end
   end)
 
-  it("asks in its turn when the record shows that nothing was started", function()
+  it("posts when the record shows that nothing was started", function()
     local story = { trigger = start - 5000, answers = { false, started } }
     local hasty, patient = hasty_and_patient(story, 5)
     assert.are.equal("interrupted", report_of(hasty).outcome)
@@ -123,7 +123,7 @@ describe("a call that waited for one whose own time was over", function()
     assert.is_nil(report_of(late).client_request_id)
   end)
 
-  it("says that the tenant is in its cooldown when the record tells of a sync before", function()
+  it("reports the cooldown when the record shows an earlier sync", function()
     local _, patient = hasty_and_patient({ trigger = start - 100 }, 5, { retry = retry.never() })
     assert.are.equal(1, posts)
     for _, task in ipairs(patient) do
@@ -146,7 +146,7 @@ describe("a call that waited for one whose own time was over", function()
     end
   )
 
-  it("hands on in its turn what it had no time for either", function()
+  it("passes on in the same way what it had no time for", function()
     local transport = send_in { trigger = start + 1 }
     overlap:calls(2, { transport = transport }, { deadline = 2 })
     local third = overlap:calls(1, { transport = transport }, { deadline = 2.1 })[1]
@@ -157,7 +157,7 @@ describe("a call that waited for one whose own time was over", function()
     assert.are.equal("started", report_of(last).outcome)
   end)
 
-  it("reads for one that was not to read the record", function()
+  it("reads the record for a call that was not to read it", function()
     local transport = send_in { trigger = start + 1 }
     local blind = overlap:calls(1, { transport = transport, recover = false, retry = false })[1]
     local other = overlap:calls(1, { transport = transport })[1]
@@ -167,7 +167,7 @@ describe("a call that waited for one whose own time was over", function()
     assert.are.equal(1, posts)
   end)
 
-  it("reads also where an earlier request of the other's has arrived, and was refused", function()
+  it("reads it also if an earlier request of the other has arrived, and was refused", function()
     local story = { trigger = start + 3, answers = { { status = 409 } } }
     local transport = send_in(story)
     local eager = retry.policy { on = { in_progress = true }, base = 1, jitter = "none" }
@@ -196,7 +196,7 @@ describe("a call that waited for one whose own time was over", function()
     end
   )
 
-  it("leaves the record alone where it is not to read it", function()
+  it("does not read it if its own options forbid that", function()
     local _, patient = hasty_and_patient({ trigger = start + 1 }, 3, { recover = false })
     assert.are.equal(0, reads)
     for _, task in ipairs(patient) do
@@ -204,7 +204,7 @@ describe("a call that waited for one whose own time was over", function()
     end
   end)
 
-  it("takes a sync for its own only from the moment on that it asks about", function()
+  it("accepts only a sync since its own moment as its own", function()
     local transport = send_in { trigger = start + 0.3 }
     overlap:calls(1, { transport = transport }, { deadline = 2 })
     local later
@@ -231,7 +231,7 @@ describe("a call that waited for one whose own time was over", function()
     assert.are.equal("cooldown", report_of(later).outcome)
   end)
 
-  it("tries by itself where nothing was sent, however many had no time for it", function()
+  it("posts if nothing was sent, after any number of others without time", function()
     local story = { stage = "connect", delivered = "no", answers = { false, false, started } }
     local transport = send_in(story)
     overlap:calls(1, { transport = transport }, { deadline = 1 })
@@ -268,7 +268,7 @@ describe("a sync that a third client started after the lost request had ended", 
     return overlap:calls(1, { retry = policy, transport = transport }, options)[1]
   end
 
-  it("does not prove that the request arrived because another of the reader's had", function()
+  it("is not credited to the request because another one of the reader's had arrived", function()
     overlap, posts, reads, readers = overlapping_calls.new(), 0, 0, {}
     local reading = begin("reading", nil, eager)
     local waiting
@@ -290,13 +290,13 @@ describe("a sync that a third client started after the lost request had ended", 
   end)
 end)
 
-describe("the call that goes on after one that died", function()
+describe("a call that continues after one that died", function()
   before_each(function()
     overlap = overlapping_calls.new()
     posts, reads = 0, 0
   end)
 
-  it("reads the record once, also where that outlasts every claim", function()
+  it("reads the record once, even if that outlasts every claim", function()
     local function send(request)
       if request.method == "POST" then
         posts = posts + 1

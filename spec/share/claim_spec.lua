@@ -13,7 +13,7 @@ describe("calls for one tenant with one store", function()
     overlap = overlapping_calls.new()
   end)
 
-  it("post once, and have the same report", function()
+  it("post once, and share the report", function()
     overlap:serve { started }
     local begun = overlap:calls(60)
     overlap:run()
@@ -43,7 +43,7 @@ describe("calls for one tenant with one store", function()
     assert.are.equal(1, posted)
   end)
 
-  it("go on soon after the answer is there", function()
+  it("continue soon after the answer is there", function()
     overlap:serve { started }
     local begun = overlap:calls(60)
     overlap:run()
@@ -52,7 +52,7 @@ describe("calls for one tenant with one store", function()
     end
   end)
 
-  it("answer cooldown afterwards", function()
+  it("report cooldown afterwards", function()
     overlap:serve { started }
     overlap:calls(3)
     overlap:run()
@@ -85,7 +85,7 @@ describe("calls for one tenant with one store", function()
     end
   end)
 
-  it("let one of them repeat what failed", function()
+  it("let one of them retry after a failure", function()
     overlap:serve { { status = 503 }, { status = 503 }, started }
     local begun = overlap:calls(20, { recover = false })
     overlap:run()
@@ -95,7 +95,7 @@ describe("calls for one tenant with one store", function()
     end
   end)
 
-  it("count another's attempts as their own", function()
+  it("count another's attempts in their reports", function()
     overlap:serve { { status = 500 }, { status = 500 }, { status = 500 }, { status = 500 } }
     local begun = overlap:calls(20)
     overlap:run()
@@ -118,7 +118,7 @@ describe("calls for one tenant with one store", function()
     end
   end)
 
-  it("try by themselves where it was surely not sent, but no more than two", function()
+  it("retry for themselves if the request surely was not sent, at most two", function()
     local unsent =
       { network = { stage = "connect", name = "REFUSED", message = "", delivered = "no" } }
     overlap:serve { unsent, unsent, unsent, unsent }
@@ -131,7 +131,7 @@ describe("calls for one tenant with one store", function()
     end
   end)
 
-  it("go on with the next when the first could not send", function()
+  it("continue with the next call when the first could not send", function()
     local unsent =
       { network = { stage = "connect", name = "REFUSED", message = "", delivered = "no" } }
     overlap:serve { unsent, started }
@@ -146,7 +146,7 @@ describe("calls for one tenant with one store", function()
     assert.are.same({ unreachable = 1, started = 9 }, outcomes)
   end)
 
-  it("do not take one client's bad token for theirs", function()
+  it("do not report another client's bad token as their own", function()
     overlap:serve { { status = 401 }, started }
     local bad = overlap:spawn(function()
       return overlap:client({ token = "bad" }):sync()
@@ -160,7 +160,7 @@ describe("calls for one tenant with one store", function()
     assert.are.equal(2, #overlap.transport.requests)
   end)
 
-  it("do not take one client's missing token for theirs", function()
+  it("do not report another client's missing token as their own", function()
     overlap:serve { { status = 503, headers = { ["Retry-After"] = "3" } }, started }
     local asked = 0
     local bad = overlap:spawn(function()
@@ -186,7 +186,7 @@ describe("calls for one tenant with one store", function()
     assert.are.equal(2, #overlap.transport.requests)
   end)
 
-  it("never take a claim from another when the store fails, however late they are", function()
+  it("never take over a claim when the store fails, after any time", function()
     overlap:serve {}
     overlap.transport = function()
       return { status = 500 }
@@ -222,7 +222,7 @@ describe("calls for one tenant with one store", function()
     assert.are.equal("another", get(overlap.store, key))
   end)
 
-  it("need no claim while a token is fetched", function()
+  it("hold no claim while a token is fetched", function()
     overlap:serve { started }
     local slow_one = overlap:spawn(function()
       return overlap

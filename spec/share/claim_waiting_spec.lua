@@ -15,7 +15,7 @@ describe("a call that meets another's request", function()
     overlap = overlapping_calls.new()
   end)
 
-  it("says so when its deadline ends first, and has sent nothing", function()
+  it("reports it when its own deadline ends first, and has sent nothing", function()
     overlap.slow = 20
     overlap:serve { started }
     overlap:calls(1)
@@ -49,7 +49,7 @@ describe("a call that meets another's request", function()
     assert.is_not_nil(holder)
   end)
 
-  it("asks by itself when the other dies", function()
+  it("posts itself when the other dies", function()
     overlap.slow = 5
     overlap:serve { started }
     local victim = overlap:calls(1)[1]
@@ -65,7 +65,7 @@ describe("a call that meets another's request", function()
     assert.are.equal(1, #overlap.transport.requests)
   end)
 
-  it("looks first whether the other's request started a sync, when that one died", function()
+  it("first checks whether the request of a dead call started a sync", function()
     local posts, reads = 0, 0
     local function send(request)
       if request.method == "POST" then
@@ -119,7 +119,7 @@ describe("a call that meets another's request", function()
     end
   )
 
-  it("reads nothing where the other had the claim, and then knew its answer", function()
+  it("does not read the record if the other's answer was known when it died", function()
     overlap.slow = 0.05
     overlap:serve { started, started }
     local inner = overlap.store
@@ -146,7 +146,7 @@ describe("a call that meets another's request", function()
     assert.are.equal("POST", requests[2].method)
   end)
 
-  it("posts all the same when it is forced", function()
+  it("posts anyway with force", function()
     overlap:serve { started, { status = 429 } }
     overlap:calls(1)
     local forced = overlap:calls(1, nil, { force = true })
@@ -156,10 +156,10 @@ describe("a call that meets another's request", function()
     assert.are.equal("service", report_of(forced[1]).answered_by)
   end)
 
-  it("does not take a sync for its own that began before the moment it asks about", function()
+  it("does not accept a sync that began before its own moment", function()
     local old = world.record { trigger = start - 5000, last_sync = start - 4999, date = start + 1 }
     overlap.slow = 3
-    -- The status is asked for and told at once, so that the request is still under way then.
+    -- The status is requested and read at once, so that the request is still under way then.
     overlap.transport = function(request)
       if request.method == "GET" then
         return scripted({ old })(request)
@@ -188,7 +188,7 @@ describe("a call that meets another's request", function()
     assert.are.equal(1, posts)
   end)
 
-  it("lets the others run when it blocks in sleeping", function()
+  it("lets the others run if its sleep blocks", function()
     local blocking = require("autopilot.core").sleep
     overlap:serve { started }
     local function send(request)
@@ -203,7 +203,7 @@ describe("a call that meets another's request", function()
     assert.are.equal(1, #overlap.transport.requests)
   end)
 
-  it("does not wait where that would stop the other for ever", function()
+  it("does not wait if that would block the other for ever", function()
     local blocking = require("autopilot.core").sleep
     overlap:serve { started }
     local function send(request)
@@ -221,7 +221,7 @@ describe("a call that meets another's request", function()
     assert.are.equal("started", holder().outcome)
   end)
 
-  it("keeps nobody waiting through a long wait between two attempts", function()
+  it("does not block others during a long wait between two attempts", function()
     overlap:serve { { status = 429, headers = { ["Retry-After"] = "170" } }, started }
     local patient = overlap:calls(1)
     local other = overlap:spawn(function()
@@ -234,7 +234,7 @@ describe("a call that meets another's request", function()
     assert.are.equal("started", report_of(patient[1]).outcome)
   end)
 
-  it("waits on while the other finds out what came of its lost request", function()
+  it("keeps waiting while the other checks what became of its lost request", function()
     local posts = 0
     local function send(request)
       if request.method == "POST" then
@@ -255,7 +255,7 @@ describe("a call that meets another's request", function()
     end
   end)
 
-  it("does not wait without end for one that tries again and again", function()
+  it("does not wait forever for a call that retries again and again", function()
     local stubborn = retry.policy {
       attempts = 1000,
       backoff = "constant",
@@ -277,7 +277,7 @@ describe("a call that meets another's request", function()
     assert.is_true(other.ended < start + 310)
   end)
 
-  it("is told of to the observer", function()
+  it("is reported by an event", function()
     local events = {}
     overlap:serve { started }
     overlap:calls(2, {

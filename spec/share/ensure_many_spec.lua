@@ -45,7 +45,7 @@ local function assert_one_trailing_sync(service, tasks)
 end
 
 describe("many callers of ensure while a sync runs", function()
-  it("that need moments after its trigger share one sync, after its cooldown", function()
+  it("that need a sync after its trigger share one, after its cooldown", function()
     local service, tasks = run(function(calls)
       return calls:client()
     end, function(now)
@@ -65,7 +65,7 @@ describe("many callers of ensure while a sync runs", function()
     assert_one_trailing_sync(service, tasks)
   end)
 
-  it("that need no later moment are served by the running one", function()
+  it("that need no later sync are served by the running one", function()
     local service, tasks = run(function(calls)
       return calls:client()
     end, function()

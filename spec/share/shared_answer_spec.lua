@@ -1,4 +1,4 @@
--- The form of an answer in a store: what is told, and what is taken of values that others may have written.
+-- The form of an answer in a store: what is read, and how values of other programs are treated.
 
 local overlapping_calls = require "support.overlapping_calls"
 local shared_answer = require "autopilot.share.shared_answer"
@@ -22,10 +22,10 @@ local function told(fields)
   return value
 end
 
-describe("an answer in a store", function()
+describe("an answer that is read from a store", function()
   local client = world.new():client()
 
-  it("is read", function()
+  it("has all its fields", function()
     local result = assert(shared_answer.read(told {}, client))
     assert.are.equal(2, result.attempts)
     assert.are.equal(503, result.answer.status)
@@ -33,7 +33,7 @@ describe("an answer in a store", function()
     assert.is_true(result.answer.joined)
   end)
 
-  it("has no other status than one of HTTP", function()
+  it("has only a status that HTTP allows", function()
     for _, status in ipairs { -1, 0, 99, 1000, 1e11, 200.5, "503" } do
       local answer = { outcome = "unavailable", delivered = "unknown", status = status }
       local result = assert(shared_answer.read(told { answer = answer }, client))
@@ -41,7 +41,7 @@ describe("an answer in a store", function()
     end
   end)
 
-  it("is not read where its number of attempts is not one, or above a million", function()
+  it("is ignored if its number of attempts is not a number from 1 to a million", function()
     assert.is_truthy(shared_answer.read(told { attempts = 1e6 }, client))
     for _, attempts in ipairs { -1, 1e6 + 1, 1e11, 1.5, "2" } do
       assert.is_nil(shared_answer.read(told { attempts = attempts }, client))
@@ -49,8 +49,8 @@ describe("an answer in a store", function()
   end)
 end)
 
-describe("a Retry-After that is over when the answer is told", function()
-  it("is left out", function()
+describe("a Retry-After that has expired when the answer is read", function()
+  it("is omitted", function()
     local overlap = overlapping_calls.new()
     overlap:serve { { status = 429, headers = { ["Retry-After"] = "1" } } }
     local get, is_slow = overlap.store.get, false

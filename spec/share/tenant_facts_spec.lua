@@ -27,23 +27,23 @@ describe("a client whose clock is wrong", function()
     return refused((client {}))
   end
 
-  it("tells another's sync as it was told, once the clock was corrected", function()
+  it("reports another client's sync correctly once the clock was corrected", function()
     local failure = refusal_after(0)
     assert.are.equal("cooldown", failure.outcome)
     assert.are.equal(start + 610, failure.retry_at)
   end)
 
-  it("leaves a sync in the store that it does not believe", function()
+  it("keeps a sync in the store that it ignores", function()
     local failure = refusal_after(3600)
     assert.are.equal("cooldown", failure.outcome)
     assert.are.equal(start + 610, failure.retry_at)
   end)
 end)
 
-describe("a sync that another started while a call's attempt failed", function()
+describe("a sync by another client while a call's attempt failed", function()
   local patient, default = retry.patient(), retry.policy()
 
-  --- The results of a call whose first token cannot be had; meanwhile another client starts a sync.
+  --- The results of a call whose first token fails; meanwhile another client starts a sync.
   local function call_without_token(policy)
     local _, client = sharing()
     local other, has_failed = client { started }, false
@@ -58,7 +58,7 @@ describe("a sync that another started while a call's attempt failed", function()
     return client({ started }, { retry = policy, token = token }):sync()
   end
 
-  it("does not make a failure of the token endpoint final", function()
+  it("does not end the retries after a failure of the token endpoint", function()
     local report, failure = call_without_token(default)
     assert.is_nil(report)
     assert.are.equal("cooldown", failure.outcome)
@@ -69,7 +69,7 @@ describe("a sync that another started while a call's attempt failed", function()
     assert.are.equal("started", report.outcome)
   end)
 
-  it("is told as the cooldown where the attempt is one to be repeated", function()
+  it("is reported as the cooldown if the attempt is one to be repeated", function()
     for _, case in ipairs {
       { answer = { network = { stage = "connect" } }, delivered = "no" },
       { answer = { status = 500 }, delivered = "unknown" },
@@ -89,7 +89,7 @@ describe("a sync that another started while a call's attempt failed", function()
     end
   end)
 
-  it("leaves to a policy of the caller's all that the answer says", function()
+  it("leaves the whole answer to the caller's own policy", function()
     local _, client = sharing()
     local other, answer = client { started }, scripted { { status = 409, body = "{}" } }
     local judged

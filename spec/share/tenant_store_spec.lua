@@ -13,7 +13,7 @@ local start = world.start
 local sharing, refused, started = shared_tenant.new, shared_tenant.refused, shared_tenant.started
 
 describe("clients with one store", function()
-  it("honour the cooldown of a sync that another started", function()
+  it("honour the cooldown of a sync by another client", function()
     local here, client = sharing()
     local one = client { started }
     local other = client {}
@@ -25,14 +25,14 @@ describe("clients with one store", function()
     assert.are.equal(510, failure.retry_after)
   end)
 
-  it("ask again when it is over", function()
+  it("ask again after its end", function()
     local here, client = sharing()
     assert((client { started }):sync())
     here:pass(610.1)
     assert((client { { status = 204 } }):sync())
   end)
 
-  it("add to what happened their own cooldown and margin", function()
+  it("add their own cooldown and margin to the shared facts", function()
     local _, client = sharing()
     assert((client { started }):sync())
     local other = client({}, { cooldown = 300, cooldown_margin = 1 })
@@ -40,7 +40,7 @@ describe("clients with one store", function()
     assert((client({ started }, { cooldown = 0 })):sync())
   end)
 
-  it("honour a Retry-After that another was told", function()
+  it("honour another client's Retry-After", function()
     for status, outcome in pairs { [429] = "throttled", [409] = "in_progress" } do
       local _, client = sharing()
       local one = client { { status = status, headers = { ["Retry-After"] = "120" } } }
@@ -51,14 +51,14 @@ describe("clients with one store", function()
     end
   end)
 
-  it("keep to themselves what depends on who asks", function()
+  it("do not share what depends on the caller", function()
     local _, client = sharing()
     local one = client { { status = 403, headers = { ["Retry-After"] = "120" } } }
     assert.is_nil(one:sync())
     assert((client { started }):sync())
   end)
 
-  it("honour a bare 429 that another met, until a record tells more", function()
+  it("honour another client's bare 429, until a record says more", function()
     local here, client = sharing()
     assert.is_nil((client { { status = 429 } }):sync())
     assert.are.equal(start + 610, refused((client {})).retry_at)
@@ -70,7 +70,7 @@ describe("clients with one store", function()
     assert((client { started }):sync())
   end)
 
-  it("know of a record that another has read", function()
+  it("use a record that another client has read", function()
     local _, client = sharing()
     local record = world.record { trigger = start - 100, last_sync = start - 99, date = start }
     assert((client { record }):status())
@@ -80,7 +80,7 @@ describe("clients with one store", function()
     assert.is_true(failure.retry_at >= ends and failure.retry_at <= ends + 1.01)
   end)
 
-  it("say in their status that a sync may not be asked for yet", function()
+  it("report in their status that a sync is not possible yet", function()
     local here, client = sharing()
     assert((client { started }):sync())
     here:pass(5)
@@ -91,13 +91,13 @@ describe("clients with one store", function()
     assert.is_true(report.cooldown_remaining > 600)
   end)
 
-  it("ask all the same when it is forced", function()
+  it("post anyway with force", function()
     local _, client = sharing()
     assert((client { started }):sync())
     assert((client { { status = 204 } }):sync { force = true })
   end)
 
-  it("take a tenant for the same whatever its letters' case, and no other", function()
+  it("ignore the case of a tenant's name, and confuse no two tenants", function()
     local _, client = sharing()
     assert((client({ started }, { tenant = "Contoso.example" })):sync())
     refused((client({}, { tenant = "contoso.EXAMPLE" })))
@@ -106,7 +106,7 @@ describe("clients with one store", function()
     assert((client({ started }, elsewhere)):sync())
   end)
 
-  it("put neither token nor secret into the store", function()
+  it("write neither token nor secret to the store", function()
     local here = world.new()
     local seen = {}
     local inner = stores.memory()
@@ -130,7 +130,7 @@ describe("clients with one store", function()
   end)
 end)
 
-describe("a store with values that are none of ours", function()
+describe("a store with foreign or invalid values", function()
   local function with_values(text)
     local here, client = sharing()
     local filled = stores.memory()
@@ -151,7 +151,7 @@ describe("a store with values that are none of ours", function()
     return client({ started }, { store = store }), here
   end
 
-  it("is as good as an empty one", function()
+  it("is treated as empty", function()
     for _, text in ipairs {
       "",
       "garbage",
@@ -199,7 +199,7 @@ describe("the store of a tenant", function()
     assert.are.same({ "get", "add", "get", "set", "delete_if" }, calls)
   end)
 
-  it("is called once where another has told of the cooldown", function()
+  it("is called once if another client has stored the cooldown", function()
     local _, client, inner = sharing()
     assert((client { started }):sync())
     local store, calls = counted(inner)
@@ -240,7 +240,7 @@ describe("a store that fails", function()
     end)
   end
 
-  it("is told of, without a secret", function()
+  it("is reported by an event, without a secret", function()
     local here = world.new()
     local fail = failures["says why"]
     local store = { add = fail, get = fail, set = fail, delete_if = fail }
@@ -255,7 +255,7 @@ describe("a store that fails", function()
 end)
 
 describe("a store that fails once", function()
-  it("does not make a client forget a Retry-After that another was told", function()
+  it("does not make a client forget another's Retry-After", function()
     local _, client, inner = sharing()
     local answer = { status = 429, headers = { ["Retry-After"] = "120" } }
     assert.is_nil((client { answer }):sync())
@@ -285,14 +285,14 @@ describe("the option store", function()
     assert.truthy(message:find("option 'store' needs option 'tenant'", 1, true))
   end)
 
-  it("takes what has the four methods", function()
+  it("accepts any object with the four methods", function()
     local message = mistakes.raised(function()
       require "autopilot.client" { token = "good", tenant = "contoso", store = {} }
     end)
     assert.truthy(message:find("option 'store' must have a method 'add'", 1, true))
   end)
 
-  it("goes for the clients of one service by their own tenant", function()
+  it("applies to the clients of one service, each with its own tenant", function()
     local here, client, store = sharing()
     local given = overlay(here:injected(), {
       token = "token",
@@ -306,7 +306,7 @@ describe("the option store", function()
     refused((client({}, { tenant = "fabrikam" })))
   end)
 
-  it("is not touched without it", function()
+  it("is not needed: no store is used without it", function()
     local here = world.new()
     local transport = scripted { started }
     local client = here:client { transport = transport }

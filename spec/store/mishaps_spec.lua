@@ -1,4 +1,4 @@
--- What goes wrong with a database of a store is told in one sentence, and the sync happens as without a store.
+-- A failing database of a store is reported in one sentence, and the sync happens as without a store.
 
 local Connection = require "autopilot.store.connection"
 local autopilot = require "autopilot"
@@ -27,7 +27,7 @@ describe("a client whose store", function()
     return events[1]
   end
 
-  it("is away posts all the same, and says so", function()
+  it("is unreachable posts anyway, and reports it", function()
     local message = sync_with(stores.sql {
       driver = "PostgreSQL",
       database = "postgresql://me:secret-word@127.0.0.1:1/x",
@@ -37,7 +37,7 @@ describe("a client whose store", function()
     assert.truthy(sync_with(stores.redis { url = "redis://127.0.0.1:1" }):find "^Redis: ")
   end)
 
-  it("is a file that is no database posts all the same, and leaves the file as it is", function()
+  it("is a file but no database posts anyway, and leaves the file unchanged", function()
     local path, remove = files.temporary(("no database\n"):rep(1000))
     local message = sync_with(stores.sql { driver = "SQLite3", database = path })
     assert.truthy(message:find("not a database", 1, true), message)
@@ -98,7 +98,7 @@ describe("a store in PostgreSQL", function()
     return pending(obstacle)
   end
 
-  it("says why its user cannot use the table, or create it", function()
+  it("says why its user cannot use or create the table", function()
     local server = database_server.start "PostgreSQL"
     local function run(...)
       for _, sql in ipairs { ... } do
@@ -123,7 +123,7 @@ describe("a store in Redis", function()
     return pending(obstacle)
   end
 
-  it("takes no reply for that of another command after an interrupt", function()
+  it("does not take the reply to an interrupted command for another's", function()
     local server = database_server.start "Redis"
     local store = server:store()
     store:set("a", "of a", 60)
@@ -137,7 +137,7 @@ describe("a store in Redis", function()
     server:remove()
   end)
 
-  it("says that a server is no Redis", function()
+  it("says that a server is not Redis", function()
     local listener = assert(require("socket").bind("127.0.0.1", 0))
     local store = stores.redis { url = "redis://127.0.0.1:" .. select(2, listener:getsockname()) }
     local said
@@ -165,7 +165,7 @@ describe("a store in Redis", function()
     listener:close()
   end)
 
-  it("does not wait for each call of a server that does not answer", function()
+  it("does not wait in each call for a server that does not answer", function()
     local listener = assert(require("socket").bind("127.0.0.1", 0))
     local port = select(2, listener:getsockname())
     local patience = Connection.patience
@@ -182,14 +182,25 @@ describe("a store in Redis", function()
     assert.is_true(core.clock() - began < 2 * first)
   end)
 
-  it("says that it is a replica, and what a user may not do", function()
+  --- What starts a command line of the server's administrator.
+  local function administrator(server)
+    local form = "redis-cli -p %d --user tester -a %s --no-auth-warning "
+    return form:format(server.port, server.password)
+  end
+
+  it("signs in as the user in its address, with or without a password", function()
+    local server = database_server.start "Redis"
+    os.execute(administrator(server) .. "acl setuser guest on nopass '~*' +@all >/dev/null")
+    local store = stores.redis { url = "redis://guest@127.0.0.1:" .. server.port }
+    assert.same({ true }, { store:set("a", "1", 60) })
+    server:remove()
+  end)
+
+  it("says that it is a replica, and which rights its user lacks", function()
     local server = database_server.start "Redis"
     local store = server:store()
     assert.is_true(store:set("a", "1", 60))
-    local sign_in = ("redis-cli -p %d --user tester -a %s --no-auth-warning "):format(
-      server.port,
-      server.password
-    )
+    local sign_in = administrator(server)
     os.execute(sign_in .. "replicaof 127.0.0.1 1 >/dev/null")
     local _, message = store:set("a", "2", 60)
     assert.truthy(message:find("name the master", 1, true), message)
@@ -201,7 +212,7 @@ describe("a store in Redis", function()
     server:remove()
   end)
 
-  it("takes a server over TLS only with a certificate that is its own", function()
+  it("accepts a server over TLS only with the server's own certificate", function()
     local made = certificates.make()
     for name, refusal in pairs {
       good = false,
@@ -221,7 +232,7 @@ describe("a store in Redis", function()
 end)
 
 describe("the options of a store", function()
-  it("are checked where they are given, and secrets are not quoted", function()
+  it("are checked when the store is made, and secrets are not quoted", function()
     for told, make in pairs {
       ["autopilot.store.sql: option 'driver' must be one of"] = function()
         stores.sql { driver = "Oracle", database = "x" }
@@ -240,7 +251,7 @@ describe("the options of a store", function()
   end)
 end)
 
-describe("a store that is named by a text", function()
+describe("a store given as text", function()
   it("is Redis, PostgreSQL or an SQLite file", function()
     assert.truthy(select(2, stores.open("redis://127.0.0.1:1"):get "a"):find "^Redis: ")
     assert.truthy(select(2, stores.open("rediss://127.0.0.1:1"):get "a"):find "^Redis: ")

@@ -105,7 +105,7 @@ describe("in nginx, a store", function()
     return cjson.decode(server:get(path).body)
   end
 
-  it("in Redis keeps every promise, several at once, each in its own database", function()
+  it("in Redis fulfils the contract, several at once, each in its own database", function()
     if not redis then
       return pending(redis_obstacle)
     end
@@ -117,7 +117,7 @@ describe("in nginx, a store", function()
     assert.same({}, server:complaints { "111: Connection refused", "lua ssl certificate" })
   end)
 
-  it("in Redis over TLS takes a server only with a certificate that is its own", function()
+  it("in Redis over TLS accepts a server only with the server's own certificate", function()
     if not redis then
       return pending(redis_obstacle)
     end
@@ -137,7 +137,7 @@ describe("in nginx, a store", function()
     assert.equal(3, select(2, server:log():gsub("lua ssl certificate", "")), server:log())
   end)
 
-  it("in a shared dictionary keeps every promise", function()
+  it("in a shared dictionary fulfils the contract", function()
     local promises = #require "support.store_contract"
     assert.same({ kept = promises, broken = {} }, result_of "/promises", server:log())
   end)

@@ -27,7 +27,7 @@ local sqlite = {
   remove = remove_folder,
 }
 
---- A store whose keys are apart from those of all others.
+--- A store whose keys are separate from those of all others.
 local function apart(store)
   local prefix = ("%d %s:"):format(core.process_id(), math.random(2 ^ 30))
   local own = {}
@@ -64,7 +64,7 @@ for _, kind in ipairs { "SQLite3", "PostgreSQL", "MySQL", "Redis" } do
       end)
     end
 
-    it("answers as a store in memory does, whatever is asked in whatever order", function()
+    it("answers like a store in memory, for any sequence of calls", function()
       contract.history(apart(server:store()), SeededRandom.new "STORE_SEED")
     end)
 
@@ -109,7 +109,7 @@ for _, kind in ipairs { "SQLite3", "PostgreSQL", "MySQL", "Redis" } do
     end)
 
     if kind ~= "SQLite3" then
-      it("goes on after the server was restarted", function()
+      it("continues after the server was restarted", function()
         local store = server:store()
         assert.is_true(store:set("before", "1", 60))
         server:stop()
@@ -118,7 +118,7 @@ for _, kind in ipairs { "SQLite3", "PostgreSQL", "MySQL", "Redis" } do
         assert.are.equal("1", store:get "after")
       end)
 
-      it("says that the server is away, and does not try again at once", function()
+      it("reports that the server is unreachable, and does not try again at once", function()
         local store =
           server:store(kind == "Redis" and { url = "redis://127.0.0.1:1" } or { port = 1 })
         local before = core.clock()
@@ -130,7 +130,7 @@ for _, kind in ipairs { "SQLite3", "PostgreSQL", "MySQL", "Redis" } do
         assert.is_true(core.clock() - before < Connection.patience)
       end)
 
-      it("does not tell the password when it is refused", function()
+      it("does not reveal the password when it is refused", function()
         local store = server:store { password = "wrong-" .. server.password }
         local _, message = store:set("a", "1", 10)
         assert.truthy(message:find "password", message)

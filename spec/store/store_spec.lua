@@ -44,7 +44,7 @@ describe("a store in memory", function()
     time = 1000.5
   end)
 
-  it("is bounded: what was not used for longest goes", function()
+  it("is bounded: the least recently used entry is dropped", function()
     local store = stores.memory { max_entries = 3, now = now }
     for _, key in ipairs { "a", "b", "c" } do
       store:set(key, key, 10)
@@ -61,7 +61,7 @@ describe("a store in memory", function()
     assert.are.equal(3, store.entries.count)
   end)
 
-  it("keeps nothing longer than promised when its clock is set back", function()
+  it("keeps nothing too long when its clock is set back", function()
     local store = stores.memory { now = now }
     store:add("a", "1", 10)
     pass(-3600)
@@ -70,11 +70,11 @@ describe("a store in memory", function()
     assert.is_nil(store:get "a")
   end)
 
-  it("takes the machine's clock by default", function()
+  it("uses the machine's clock by default", function()
     assert.is_true(stores.memory():add("a", "1", 100))
   end)
 
-  it("raises for a mistake in its options, where it was made", function()
+  it("raises at the caller's line for a mistake in its options", function()
     local line
     local message = mistakes.raised(function()
       line = mistakes.this_line() + 1
@@ -106,7 +106,7 @@ describe("a store in a shared dictionary", function()
     time = 1000.5
   end)
 
-  it("takes the dictionary's name", function()
+  it("accepts the dictionary's name", function()
     rawset(_G, "ngx", { shared = { autopilot = fake_dict { now = now } } })
     local ok, store = pcall(stores.shared_dict, "autopilot")
     rawset(_G, "ngx", nil)
@@ -114,7 +114,7 @@ describe("a store in a shared dictionary", function()
     assert.is_true(store:add("a", "1", 10))
   end)
 
-  it("raises where there is no such dictionary", function()
+  it("raises if there is no such dictionary", function()
     for told, dict in pairs {
       ["nginx has no 'lua_shared_dict nobody'"] = "nobody",
       ["got table"] = {},
@@ -130,7 +130,7 @@ describe("a store in a shared dictionary", function()
     end
   end)
 
-  it("never raises for what nginx says", function()
+  it("never raises for an error of nginx", function()
     local store = stores.shared_dict(fake_dict { now = now, fails = "no memory" })
     assert.are.same({ nil, "no memory" }, { store:add("a", "1", 10) })
     assert.are.same({ nil, "no memory" }, { store:set("a", "1", 10) })
@@ -138,7 +138,7 @@ describe("a store in a shared dictionary", function()
     assert.are.same({ nil, "no memory" }, { store:delete_if("a", "1") })
   end)
 
-  it("makes room in a full one", function()
+  it("makes room in a full dictionary", function()
     local store = stores.shared_dict(fake_dict { now = now, max_entries = 2 })
     for _, key in ipairs { "a", "b", "c" } do
       assert.is_true(store:add(key, key, 10))
@@ -147,13 +147,13 @@ describe("a store in a shared dictionary", function()
     assert.are.equal("c", store:get "c")
   end)
 
-  it("hides what somebody put there that is no string", function()
+  it("ignores a foreign value that is not a string", function()
     local dict = fake_dict { now = now }
     dict:set("a", 5)
     assert.are.same({ n = 2 }, { n = select("#", stores.shared_dict(dict):get "a"), nil, nil })
   end)
 
-  it("leaves to expire what is about to: its successor's must not be deleted", function()
+  it("leaves an expiring entry alone, because deleting it could delete its successor", function()
     local dict = fake_dict { now = now }
     local store = stores.shared_dict(dict)
     store:add("a", "mine", 10)

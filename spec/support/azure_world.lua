@@ -1,4 +1,4 @@
---- The world in which the Azure CLI is asked: no request is to be sent in it.
+--- The world in which the Azure CLI is asked: no request may be sent in it.
 
 local overlay = require "support.overlay"
 local token_world = require "support.token_world"

@@ -77,7 +77,7 @@ local function posts_of(requests)
   return posts
 end
 
---- Requests for a sync of this client whose fate it was not told, sent at or after a moment.
+--- Requests for a sync by this client with an unknown result, sent at or after a moment.
 local function unsettled_posts(client, since)
   local found = {}
   for _, request in ipairs(posts_of(client.requests)) do
@@ -101,7 +101,7 @@ local function first_sight(client, post, stamp)
   end
 end
 
---- The further read that has to be made where a stamp is open, when there is time for it.
+--- The further read that is needed when a stamp is ambiguous, if there is time for it.
 local function closer_read(history, post, sight)
   local call, took = sight.call, sight.done - sight.sent
   local follower = history.network.requests[sight.number + 1]
@@ -116,7 +116,7 @@ local function closer_read(history, post, sight)
   end
 end
 
---- Whether a stamp from before our sending could not be told from one that our request left.
+--- Whether a stamp from before our sending was indistinguishable from one of our request.
 local function is_open_by_date(history, client, post, stamp)
   local sight = first_sight(client, post, stamp)
   local sent = post.sent
@@ -158,7 +158,7 @@ local function saw_completed(call, stamp)
 end
 
 --- A record that says `failed` is the failure of the sync that it tells of, also where a later one that the
--- service began by itself has failed: nobody can tell. But not if it was seen completed before.
+-- service began by itself has failed: this cannot be known. But not if it was seen completed before.
 local function check_failed(history, call)
   local record = call.record and call.record.answer.record
   if not record or record.status ~= "failed" then
@@ -281,10 +281,13 @@ local function check_retry_at(history, call)
   local report, client = call.report, call.client
   local clock, knows = client.clock, knowledge.of(client)
   if not report.retry_at then
-    -- A bare 429 names none. A cooldown that the client itself tells has its end, unless that has passed while
-    -- the call waited for it up to its deadline.
+    -- A bare 429 has no end. A cooldown that the client itself tells has one, unless the call waited until it was
+    -- over, and then could send nothing: the report is the last answer from before.
     local is_clients = report.outcome == "cooldown" and report.answered_by ~= "service"
-    local has_passed = report.gave_up == "deadline" and knowledge.cooldown_end(client) <= call.ended
+    local attempts = report.attempts or {}
+    local last = attempts[#attempts]
+    local was_unsent = report.gave_up == "deadline" or (last and last.outcome == "unreachable")
+    local has_passed = was_unsent and knowledge.cooldown_end(client) <= call.ended
     if is_clients and client.settings.cooldown ~= 0 and not has_passed then
       wrong(history, "retry_at", "a cooldown without its end")
     end

@@ -22,8 +22,8 @@ function knowledge.is_services(request)
 end
 
 --- How far the service's clock is ahead at that moment, as `Date` tells it in the service's own answers up
--- to that request: of the time that the client's monotonic clock measures, which nobody sets. What was
--- told before its other clock was set need not be remembered.
+-- to that request: in time of the client's monotonic clock, which cannot be set. What was
+-- read before its other clock was set need not be remembered.
 ---@return number lower
 ---@return number upper
 function knowledge.offset_range(client, moment, last)

@@ -1,4 +1,4 @@
---- The command as a process of its own, for specs: what only a real run shows.
+--- The command as a process, for specs: what only a real run shows.
 
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"

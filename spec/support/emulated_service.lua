@@ -1,7 +1,7 @@
 --- The emulated service over real sockets, for specs: started once, reached over TLS, always ended.
 --
 -- It runs in nginx's own LuaJIT, whichever Lua the spec runs on, and ends with the spec's process even
--- when nobody stops it.
+-- when it is not stopped.
 
 local cjson = require "cjson.safe"
 local emulate = require "autopilot.cli.emulate"
@@ -45,7 +45,7 @@ end
 local Service = {}
 Service.__index = Service
 
---- Starts a service of its own; raises when it cannot.
+--- Starts a service; raises when it cannot.
 ---@param given autopilot.cli.EmulateOptions?
 ---@return table service `url`, `ca_file`, `token`, `tenant`, `client_id`, `client_secret`, `stop()`, and the methods below
 function emulated_service.start(given)
@@ -56,7 +56,7 @@ function emulated_service.start(given)
   return setmetatable(service, Service)
 end
 
---- The environment of somebody who uses it: where it and its authority are, and whom to trust.
+--- The environment of its user: the addresses of the service and its authority, and its certificate.
 ---@param more table<string, string>? further variables
 ---@return table<string, string>
 function Service:environment(more)

@@ -76,7 +76,7 @@ end
 local graph, wrapped = error_bodies.graph, error_bodies.wrapped
 local object = error_bodies.intune_object(error_bodies.words())
 
---- By name, each a missing permission told in another form.
+--- By name, a missing permission in each form.
 error_bodies.forbidden = {
   intune = graph("Forbidden", object),
   wrapped = graph("UnknownError", wrapped("Forbidden", object)),

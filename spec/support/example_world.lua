@@ -41,7 +41,7 @@ function example_world.dictionaries_for(list)
   return text
 end
 
---- Starts both. A configuration of its own takes the place of the example's.
+--- Starts both. A given configuration replaces the example's.
 ---@param given table configuration, tenants (a list), keep_fresh_every, read_again_after, environment, service, dictionaries;
 --- `beside`: another portal of the same service
 ---@return ExampleWorld
@@ -124,7 +124,7 @@ function World:ready(tenant)
   return example_world.decoded(self.server:get("/ready/" .. tenant))
 end
 
---- The value of a metric whose name and labels are given as they are told; 0 where it is not told.
+--- The value of a metric with this name and labels, in the order of the page; 0 if it is missing.
 ---@param sample string
 ---@return number
 function World:metric(sample)

@@ -2,7 +2,7 @@
 
 local files = {}
 
---- What a file holds; nil when there is none.
+--- The content of a file; nil when there is none.
 ---@param path string
 ---@return string?
 function files.read(path)

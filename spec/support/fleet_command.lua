@@ -65,7 +65,7 @@ function fleet_command.run(args, list, world)
 end
 
 --- The reports of a text that `--json` has printed, by tenant, and the tenants in their order. Fails when one
--- has two. A line that is not whole is none: the process was killed while it wrote it.
+-- has two. An incomplete line is ignored: the process was killed while it wrote it.
 ---@param text string
 ---@return table<string, table> reports
 ---@return string[] order

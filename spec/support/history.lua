@@ -1,5 +1,5 @@
---- A history of calls for one tenant, in virtual time: its clients, the calls they make, what came of them and
--- what the network saw, all kept for whoever judges (`support.certainty`, `support.sharing`).
+--- A history of calls for one tenant, in virtual time: its clients, their calls, the results and
+-- what the network saw, all kept for the judges (`support.certainty`, `support.sharing`).
 --
 -- The tenant is `support.tenant_model`, the network `support.tenant_network`. Which calls are made, and
 -- whether they overlap, is for `support.random_history` and `support.shared_history`.

@@ -8,7 +8,7 @@
 --   local transport = curl.new { drive = hostile.drive() }
 --
 -- It listens on a port that the system gives it, and moves only when somebody steps it: the
--- transport's injected drive does. Each connection runs the script in a coroutine of its own.
+-- transport's injected drive does. Each connection runs the script in its own coroutine.
 
 local Blocking = require("autopilot.transport.curl").Blocking
 local Connection = require "support.hostile_connection"
@@ -146,7 +146,7 @@ function hostile.black_hole(address, port)
   return server
 end
 
---- A port that is taken, and at which nobody listens.
+--- A port that is bound, and at which no process listens.
 ---@return HostileServer
 function hostile.refusing()
   local server = new(nil, bind())

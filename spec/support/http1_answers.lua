@@ -6,7 +6,7 @@ local wire = require "support.wire"
 
 local http1_answers = {}
 
---- What comes of a request that a server treats as the script says.
+--- The result of a request that a server treats as the script says.
 ---@param script fun(connection: HostileConnection)
 ---@param how WireRequest?
 ---@return WireOutcome
@@ -14,7 +14,7 @@ function http1_answers.ask(script, how)
   return wire.ask(hostile.listen(script), how)
 end
 
---- What comes of a request that has this answer; `ending` as for `wire.answers`.
+--- The result of a request that has this answer; `ending` as for `wire.answers`.
 ---@return WireOutcome
 function http1_answers.answer(text, ending, how)
   return http1_answers.ask(wire.answers(text, ending), how)
@@ -36,7 +36,7 @@ function http1_answers.assert_cut(outcome, status, name)
   assert.are.equal(1, outcome.sends)
 end
 
---- Fails unless nothing of the answer counts, so that nobody knows what became of the request.
+--- Fails unless the answer is ignored, so that the request's effect is unknown.
 function http1_answers.assert_lost(outcome, name)
   assert.is_nil(outcome.response)
   assert.are.equal("receive", outcome.network.stage)

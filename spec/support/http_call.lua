@@ -11,7 +11,7 @@ local longest_wait = 60 -- seconds; whoever reaches it has failed
 local Call = {}
 Call.__index = Call
 
---- Sends a request, with a connection of its own.
+--- Sends a request over a new connection.
 ---@param port integer on 127.0.0.1
 ---@param method string
 ---@param path string

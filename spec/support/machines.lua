@@ -1,12 +1,13 @@
 --- Machines that do one run of a fleet together, and what happens to them: they are killed, stopped for longer than
 --- their lease, and cut off; the database is restarted, and crashes; their clocks are 30 s apart.
 --
--- Isolated, each machine is in a network namespace of its own. The database and the service are in that of this
+-- Isolated, each machine is in its own network namespace. The database and the service are in that of this
 -- process, which must be the spec's own. Their loopback address is reached by each machine through a link that can be
 -- taken down.
 
 local cjson = require "cjson.safe"
 local core = require "autopilot.core"
+local database = require "autopilot.store.database"
 local database_server = require "support.database_server"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
@@ -133,13 +134,16 @@ local function namespace(number)
   }
 end
 
+--- The address of the database.
+function World:address()
+  local form = "postgresql://tester:%s@127.0.0.1:%d/postgres"
+  return form:format(self.server.password, self.server.port)
+end
+
 --- Starts a machine in the place of that number.
 function World:begin(number, ahead)
   local given = {
-    database = ("postgresql://tester:%s@127.0.0.1:%d/postgres"):format(
-      self.server.password,
-      self.server.port
-    ),
+    database = self:address(),
     url = self.service.url,
     ca_file = self.service.ca_file,
     client_id = self.service.client_id,
@@ -239,7 +243,7 @@ local mishaps = {
   end,
 }
 
---- Raises what is not true of a report, by the service's log.
+--- Raises for each field of a report that is untrue, by the service's log.
 local function check(report, posts, by_id)
   local own = {} -- statuses of this report's own requests
   for _, id in ipairs(report.ids) do
@@ -257,7 +261,7 @@ local function check(report, posts, by_id)
   assert(is_true, ("%s, but %d requests were seen: %s"):format(report.text, count, #own))
 end
 
---- Checks everything that was told and asked; returns how many tenants have which outcome at the end.
+--- Checks all reports and requests; returns how many tenants have which outcome at the end.
 function World:check_all()
   local posts, by_id = self:posts()
   local told = {}
@@ -281,6 +285,16 @@ function World:check_all()
     lost = lost + (posts[("tenant-%d.example"):format(number)] and 0 or 1)
   end
   return told, lost
+end
+
+--- Raises if the run is not marked as finished, although no machine has left a tenant to others at its end.
+function World:check_end(told)
+  local options = { driver = "PostgreSQL", database = self:address() }
+  local connection = database.connect(options, function() end)
+  local text = "SELECT count(*) FROM autopilot_run_2 WHERE finished_at IS NULL"
+  local rows = assert(connection:call(database.run, text))
+  connection:shut()
+  assert(told.unreachable or tonumber(rows[1][1]) == 0, "the run was not finished")
 end
 
 --- Three machines do one run, and mishaps happen to them.
@@ -359,6 +373,7 @@ function machines.run(is_isolated)
   local is_fine, result = xpcall(function()
     local seen = run_with_mishaps(world, setting("MISHAPS", is_isolated and 12 or 6))
     local told, lost = world:check_all()
+    world:check_end(told)
     local seconds = take_over(world)
     local limit = 60 / 45 * world.lease + 5
     assert(seconds <= limit, ("taken over after %.1f s"):format(seconds))

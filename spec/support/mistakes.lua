@@ -28,6 +28,29 @@ function mistakes.assert_raised_at(line, message, told)
   assert.are.equal(expected, message:sub(1, #expected))
 end
 
+--- Fails unless each of these options is refused at the line that gives them, in a message with the complaint.
+---@param name string of a function of `autopilot.token`
+---@param make function
+---@param cases table<string, table> the options by complaint
+---@param hidden string? what no message has
+---@return string[] messages
+function mistakes.assert_refused(name, make, cases, hidden)
+  local messages = {}
+  for complaint, given in pairs(cases) do
+    local line
+    local message = mistakes.raised(function()
+      line = mistakes.this_line() + 1
+      local made = make(given)
+      return made
+    end)
+    mistakes.assert_raised_at(line, message, ("autopilot.token.%s: "):format(name))
+    assert.is_truthy(message:find(complaint, 1, true), message)
+    assert.is_nil(hidden and message:find(hidden, 1, true), message)
+    messages[#messages + 1] = message
+  end
+  return messages
+end
+
 --- The mistake that these options of a client are said to be, without its place.
 ---@param given table
 ---@return string

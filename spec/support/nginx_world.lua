@@ -16,7 +16,7 @@ local socket = require "socket"
 
 local nginx_world = {}
 
---- Seconds; whoever waits longer has failed. More where all is slower: under valgrind, say.
+--- Seconds; a test that waits longer has failed. More under slow tools such as valgrind.
 nginx_world.patience = 20 * (tonumber(os.getenv "SPEC_PATIENCE") or 1)
 
 local ports_to_try = 5
@@ -65,7 +65,7 @@ local function look()
   if found or missing then
     return
   end
-  -- Whoever has OpenResty on the PATH wants to know of that one; else nginx with its Lua module.
+  -- An OpenResty on the PATH is used first; else nginx with its Lua module.
   local openresty = shell.read("command -v openresty"):match "^(/.*)/openresty\n"
   local search_path = openresty and openresty .. ":/usr/bin:/bin" or nil
   found, missing = nginx.find(os.getenv "TMPDIR" or "/tmp", search_path)
@@ -112,7 +112,7 @@ function nginx_world.await(what, reached)
   end
 end
 
---- A port of loopback at which nobody listens just now.
+--- A port of loopback at which no process listens now.
 function nginx_world.free_port()
   local listener = assert(socket.bind("127.0.0.1", 0))
   local port = tonumber((select(2, listener:getsockname())))
@@ -307,7 +307,7 @@ end
 local function launch(given)
   local port = nginx_world.free_port()
   local folder, environment = make_folder(given, port), environment_of(given)
-  -- Root's workers would be nobody, who can read neither this tree nor private folders.
+  -- Root's workers would run as the user `nobody`, who can read neither this tree nor private folders.
   local is_root = shell.read "id -u":match "^0\n"
   local pipe = assert(io.popen("unset LD_PRELOAD; exec sh", "w"))
   pipe:write(

@@ -1,4 +1,4 @@
---- Requests to a token endpoint, for specs of what comes of them.
+--- Requests to a token endpoint, for specs of their results.
 
 local assert = require "luassert"
 local authority = require "autopilot.token.authority"

@@ -98,7 +98,7 @@ function run.shared()
   return result
 end
 
---- A call in a timer, which no client waits for; what came of it is noted.
+--- A call in a timer, without a client that waits; its result is noted.
 function run.detached()
   local token = ngx.req.get_uri_args().token
   return ngx.timer.at(0, function()
@@ -106,7 +106,7 @@ function run.detached()
   end)
 end
 
---- Many light threads of one request; how many got an answer that was not theirs?
+--- Many light threads of one request; how many got another's answer?
 function run.many()
   local arguments = ngx.req.get_uri_args()
   local client, count = asked_client(arguments), tonumber(arguments.count)
@@ -136,7 +136,7 @@ function run.many()
   return result
 end
 
---- Calls of `count` tenants, all at once, each with a token of its own: `even-N` or `odd-N`. With
+--- Simultaneous calls of `count` tenants, each with its own token: `even-N` or `odd-N`. With
 -- `versions` every third one speaks HTTP/1.1 only. `url` and `ca_file` say where.
 function run.tenants()
   local arguments = ngx.req.get_uri_args()
@@ -228,7 +228,7 @@ function run.provider()
   return sync(client)
 end
 
---- Inside functions of C that call Lua nobody can wait.
+--- Inside C functions that call Lua, no code can wait.
 function run.inside_c()
   local inside_sort, inside_gsub
   table.sort({ 1, 2 }, function(a, b)
@@ -250,7 +250,7 @@ function run.abortable()
   return sync(client_for "stall")
 end
 
---- What was noted by phases that answer nobody.
+--- The notes of phases that send no answer.
 function run.notes()
   local all = { worker = ngx.worker.pid() }
   for _, key in ipairs(notes:get_keys(0)) do
@@ -267,7 +267,7 @@ function run.collect()
   return { kilobytes = collectgarbage "count", worker = ngx.worker.pid() }
 end
 
---- Tries a sync in a phase, and notes what came of it.
+--- Tries a sync in a phase, and notes the result.
 ---@param name string
 ---@return table facts
 function handlers.try(name)

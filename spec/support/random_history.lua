@@ -1,4 +1,4 @@
---- A history of one call after the other: some clients of one tenant, each with a clock of its own.
+--- A history of consecutive calls: some clients of one tenant, each with its own clock.
 --
 -- Everything is chosen by the choices, everything happens in virtual time.
 
@@ -38,7 +38,7 @@ local policies = {
   end,
 }
 
---- Hands out the token that is valid, mostly.
+--- Returns the token that is valid, mostly.
 local function token_provider(model, likely)
   local choices, kept = model.choices, nil
   return function(ask)
@@ -55,7 +55,7 @@ local function token_provider(model, likely)
   end
 end
 
---- A client for the tenant, with options of its own.
+--- A client for the tenant, with random options.
 ---@return table client
 function random_history.new_client(history)
   local model, choices = history.model, history.model.choices
@@ -125,7 +125,7 @@ function calls.status(choices)
   return { deadline = choices:chance(0.3) and choices:pick { 1, 8 } or nil }
 end
 
---- One call of a client: as it was, and what came of it.
+--- One call of a client, with its result.
 ---@return table call
 function random_history.make_call(history, client, method, options)
   local call, object = history:begin_call(client, method, options), client.object

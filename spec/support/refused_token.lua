@@ -2,7 +2,7 @@
 
 local refused_token = {}
 
---- A provider that hands out these tokens in turn, the last one for ever; `asks` has what it was asked.
+--- A provider that returns these tokens in turn, the last one for ever; `asks` has the arguments of its calls.
 ---@param ... string
 ---@return autopilot.TokenProvider
 ---@return autopilot.TokenAsk[] asks

@@ -2,10 +2,10 @@
 
 local report_rules = {}
 
--- What a page of a filter can be told as: nothing that is the service's word.
+-- The outcomes that a page of a filter may have: none that Graph itself would have.
 local of_filter = { unexpected = true, unavailable = true, redirected = true }
 
---- Says what a page of a filter was told as, where that is the service's word.
+--- Names the page of a filter that was reported as Graph's own answer.
 local function check_filters(call, complain)
   local told = {}
   for _, attempt in ipairs(call.report.attempts or {}) do

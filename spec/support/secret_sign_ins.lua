@@ -201,7 +201,7 @@ local ways = {
   end,
   ["device_code, its refresh token"] = function()
     local signed_in = device_code { client_id = "app", prompt = function() end, getenv = getenv }
-    -- Somebody has signed in before.
+    -- A user has signed in before.
     local world = token_world.scripted {
       offer,
       token_world.granted { refresh_token = "refresh-" .. marked },
@@ -256,7 +256,7 @@ function secret_sign_ins.make_files()
   folder = key_files.make()
   path, remove = files.temporary(line)
   key_path, remove_key = files.temporary(line)
-  -- The agent's folder is on machines of its own only.
+  -- The agent's folder exists only on Azure Arc machines.
   rawset(io, "open", function(name, mode)
     return open(name:find "azcmagent" and key_path or name, mode)
   end)

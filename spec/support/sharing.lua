@@ -1,7 +1,7 @@
 --- The judge of calls that overlap: holds what was posted and claimed against what truly was.
 --
 -- A store that fails excuses a request in vain, never a false claim. So does a worker that died with
--- its claim, and what it had not told yet.
+-- its claim, and what it had not reported yet.
 
 local knowledge = require "support.client_knowledge"
 local report_rules = require "support.report_rules"
@@ -102,7 +102,7 @@ end
 
 -- ---- What was claimed --------------------------------------------------------------------------------
 
---- The call whose request a joined report tells of.
+--- The call whose request a joined report describes.
 local function joined_call(history, report)
   for _, request in ipairs(history.network.requests) do
     if request.method == "POST" and request.id == report.client_request_id then
@@ -173,7 +173,7 @@ local function check_covered(history, call, since, has_to_be_over)
 end
 
 --- Whether the clock was set after the answer was told that a call took for its own, and before it began:
--- when that was told nobody can know.
+-- the time of that answer is then unknown.
 local function is_from_before_setting(history, call)
   local holder = call.report.joined and joined_call(history, call.report)
   local told = holder and holder.ended
@@ -204,7 +204,7 @@ local function check_joined(history, call)
   return holder
 end
 
---- The first of a call's requests whose answer was lost, or nil: one that was told to come later was not.
+--- The first of a call's requests whose answer was lost, or nil: a request that was told to come later was not.
 local function first_lost(call)
   for _, request in ipairs(call.requests) do
     if request.method == "POST" and knowledge.was_lost(request) then
@@ -213,7 +213,7 @@ local function first_lost(call)
   end
 end
 
---- A lost request is told to others only when the record was asked about it, nobody had the time, or the
+--- A lost request is reported to others only when the record was read for it, no call had the time, or the
 -- service had asked with a Retry-After to be left alone, which binds reads too.
 local function check_interrupted(history, call)
   local holder = joined_call(history, call.report)

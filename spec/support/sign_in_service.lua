@@ -1,4 +1,4 @@
---- The emulated service over real sockets, with somebody who signs in for each way to do so.
+--- The emulated service over real sockets, with an account for each way to sign in.
 
 local base64url = require "autopilot.base.base64url"
 local emulated_service = require "support.emulated_service"

@@ -1,6 +1,6 @@
 --- A name server that does not answer until a spec says so, without any: getaddrinfo itself waits.
 --
--- libcurl asks the system's getaddrinfo in a thread of its own, and would ask real name servers. A library
+-- libcurl asks the system's getaddrinfo in another thread, and would ask real name servers. A library
 -- that is preloaded takes its place for names below example.test, which are then 127.0.0.1, after so many
 -- other addresses of loopback (127.0.0.2 and on) as the spec says.
 

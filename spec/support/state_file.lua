@@ -1,4 +1,4 @@
---- A fleet's state in a file of its own, for specs: opened any number of times, with a clock that is set.
+--- A fleet's state in a new file, for specs: opened any number of times, with a clock that is set.
 
 local files = require "support.files"
 local fleet_state = require "autopilot.fleet.state"

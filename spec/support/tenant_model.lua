@@ -17,7 +17,7 @@ Model.begin = 1785000000 -- a Saturday in July 2026; whole, so that fractions st
 ---@field manual boolean it leaves a trigger's stamp
 ---@field by any the request that began it; "other" or "service"
 
---- What is not known of the real service, and what it does here.
+--- What is unknown of the real service, and the model's own choice.
 local function random_rules(choices)
   return {
     cooldown = 600,
@@ -149,7 +149,7 @@ function Model:cooldown_end()
   return math.max(last[self.rules.anchor], self.refused_at or 0) + self.rules.cooldown
 end
 
---- Somebody asks for a sync now.
+--- Another client asks for a sync now.
 ---@return "started"|"in_progress"|"cooldown"
 function Model:ask(by)
   local rules, last = self.rules, self.syncs[#self.syncs]

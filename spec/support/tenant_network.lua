@@ -1,6 +1,6 @@
 --- What lies between a client and the tenant model: latencies, losses, gateways, and the answers' form.
 --
--- A transport of the client. It knows for every request what became of it: when it arrived, how often,
+-- A transport of the client. It knows what became of every request: when it arrived, how often,
 -- what it did there and what the client heard of that.
 
 local service_text = require "support.service_text"
@@ -128,7 +128,7 @@ local function hear(self, request, seconds)
   return response_of(self, request.answer)
 end
 
---- Something in between answers in the service's place, and by a clock of its own.
+--- A server in between answers instead of the service, with its own clock.
 local function hear_gateway(self, request, seconds, kind, status, retry_after)
   if not wait(self, request, seconds) then
     return timed_out(request)
@@ -224,7 +224,7 @@ function fates.filter(self, request, up, down)
 end
 
 --- In a farm whose nodes speak different versions of HTTP, the answer came on a connection that another
--- request was put on too: whose it is nobody can tell.
+-- request was put on too: its owner is unknown.
 function fates.shared_connection(self, request, up, down)
   if self.model.choices:chance(0.7) then
     arrive(self, request, up)
@@ -250,7 +250,7 @@ local faults = {
   { 1, "filter" },
 }
 
---- What becomes of this one: mostly nothing.
+--- The fate of this request: mostly nothing.
 local function fate_of(self, request)
   local rules, choices = self.rules, self.model.choices
   local likely = request.method == "POST" and rules.post_faults or rules.get_faults
@@ -288,7 +288,7 @@ function Network.new(model)
   }, Network)
 end
 
---- Somebody else asks for a sync around the very moment of our request.
+--- Another client asks for a sync around the very moment of our request.
 local function ambush(self)
   local model, choices = self.model, self.model.choices
   local before = choices:seconds(1.5)

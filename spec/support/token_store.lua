@@ -35,7 +35,7 @@ function World:asking(given)
   return overlay(ask, given)
 end
 
---- A worker: a cache of its own before the store.
+--- A worker: its own cache before the store.
 function World:worker(provider, given)
   local key = token_store.encryption_key
   return cached(

@@ -1,4 +1,4 @@
---- A world for clients in specs: time passes only when somebody sleeps, and nothing is random.
+--- A world for clients in specs: time passes only while a client sleeps, and nothing is random.
 --
 -- It serves one client, or several that share the time (a fleet: `support.fleet_world`). The service can be an emulator, whose clock
 -- may be ahead of ours, or a list of answers.

@@ -76,7 +76,7 @@ function wire.http2(script)
   end, { alpn = "h2" })
 end
 
---- A script that reads a request, sends `answer`, and does what else is told.
+--- A script that reads a request, sends `answer`, and then does the further steps.
 ---@param answer string
 ---@param ending ("close"|"cut"|"reset"|"stall")? default: reads on
 function wire.answers(answer, ending)

@@ -21,7 +21,7 @@ local function throttled(retry_after, date)
 end
 
 describe("autopilot.client: retries", function()
-  it("are made where nothing was sent, where the service failed and where it throttles", function()
+  it("are made if nothing was sent, if the service failed and if it throttles", function()
     for _, answer in ipairs {
       { network = { stage = "connect" } },
       { status = 500 },
@@ -40,7 +40,7 @@ describe("autopilot.client: retries", function()
     end
   end)
 
-  it("are not made of any other failure unless asked for", function()
+  it("are not made after other failures by default", function()
     for _, answer in ipairs {
       { status = 200 },
       { status = 302 },
@@ -62,7 +62,7 @@ describe("autopilot.client: retries", function()
     end
   end)
 
-  it("of an interrupted request are made only where the caller allows it", function()
+  it("of an interrupted request are made only if the caller allows it", function()
     local world = virtual_world.new()
     local client, transport = world:scripted(
       { { network = { stage = "receive" } }, { status = 204 } },
@@ -81,7 +81,7 @@ describe("autopilot.client: retries", function()
     assert.equal(4, #failure.attempts)
   end)
 
-  it("are none with retry = false", function()
+  it("are not made with retry = false", function()
     local world = virtual_world.new()
     local failure, transport = failure_of(world, { { status = 503 } }, { retry = false })
     assert.equal("unavailable", failure.outcome)
@@ -90,7 +90,7 @@ describe("autopilot.client: retries", function()
     assert.equal(0, #world.slept)
   end)
 
-  it("wait as long as the policy says, with the world's own randomness", function()
+  it("wait as long as the policy says, with the client's own randomness", function()
     local world = virtual_world.new { random = 0.5 }
     local failure = failure_of(world, { { status = 503 }, last = "repeat" }, {
       retry = retry.policy { attempts = 3, base = 8, factor = 2, jitter = "full" },
@@ -104,7 +104,7 @@ describe("autopilot.client: retries", function()
     assert.near(12, failure.elapsed, 1e-6)
   end)
 
-  it("take a token of the shared budget each, and end without one", function()
+  it("take one token of the shared budget each, and end without one", function()
     local budget = retry.budget { capacity = 1, refill = 0 }
     local policy = retry.policy { budget = budget }
     local answers = { { status = 503 }, last = "repeat" }
@@ -128,7 +128,7 @@ describe("autopilot.client: a Retry-After", function()
     end
   end)
 
-  it("that is a date is relative to the service's own Date, whatever our clock shows", function()
+  it("that is a date is relative to the service's own Date, for any local clock", function()
     for _, ahead in ipairs { 0, 7 * 3600, -7 * 3600 } do
       local world = virtual_world.new { ahead = ahead }
       local service_now = math.floor(world:service_time())
@@ -141,7 +141,7 @@ describe("autopilot.client: a Retry-After", function()
     end
   end)
 
-  it("beyond the limit ends the attempts, and tells when to ask again", function()
+  it("beyond the limit ends the attempts, and reports when to ask again", function()
     local world = virtual_world.new()
     local failure, transport = failure_of(world, { throttled "181" })
     assert.equal("throttled", failure.outcome)
@@ -152,7 +152,7 @@ describe("autopilot.client: a Retry-After", function()
     assert.equal(0, #world.slept)
   end)
 
-  it("that no answer names, but the client knows, is told where it ends the attempts", function()
+  it("that the client remembers is reported when it ends the attempts", function()
     for status, outcome in pairs { [409] = "in_progress", [429] = "cooldown" } do
       local world = virtual_world.new()
       local policy = retry.policy { on = { outcome }, max_retry_after = 100 }
@@ -187,7 +187,7 @@ describe("autopilot.client: a Retry-After", function()
 end)
 
 describe("autopilot.client: a deadline", function()
-  it("shortens the time that a request may take, to connect and in all", function()
+  it("shortens the time limits of a request, both connect and total", function()
     local client, transport = virtual_world.new():scripted {
       { status = 204 },
       { status = 204 },
@@ -204,7 +204,7 @@ describe("autopilot.client: a deadline", function()
     assert.same({ connect = 10, total = 60 }, transport.requests[4].timeout)
   end)
 
-  it("leaves a retry only the time that is left", function()
+  it("limits a retry to the remaining time", function()
     local world = virtual_world.new()
     local timeouts = {}
     local client = world:client {
@@ -225,7 +225,7 @@ describe("autopilot.client: a deadline", function()
     assert.is_true(failure.elapsed <= 50)
   end)
 
-  it("is outlived by no request and no sleep, whatever the service does", function()
+  it("is exceeded by no request and no sleep, whatever the service does", function()
     local function run(takes, recovers)
       local world = virtual_world.new { random = 0.9 }
       local began = world.time
@@ -254,7 +254,7 @@ describe("autopilot.client: a deadline", function()
     end
   end)
 
-  it("that passes while the provider fetches a token gets nothing sent", function()
+  it("that passes while the provider fetches a token prevents the request", function()
     local world = virtual_world.new()
     local client, transport = world:scripted({}, {
       token = function()
@@ -282,7 +282,7 @@ describe("autopilot.client: a deadline", function()
 end)
 
 describe("autopilot.client: sleep", function()
-  it("may yield, in every Lua", function()
+  it("may yield, in every Lua version", function()
     local world = virtual_world.new { random = 0.5 }
     local client = world:scripted({ { status = 503 }, { status = 204 } }, {
       recover = false,
@@ -301,7 +301,7 @@ describe("autopilot.client: sleep", function()
     assert.equal("started", report.outcome)
   end)
 
-  it("that raises reaches the caller as it was raised, and the client can be used again", function()
+  it("that raises passes its error to the caller, and the client can be used again", function()
     local client = virtual_world.new():scripted({ { status = 503 }, { status = 204 } }, {
       recover = false,
       sleep = function()
@@ -312,7 +312,7 @@ describe("autopilot.client: sleep", function()
     assert.equal("started", client:sync().outcome)
   end)
 
-  it("during which the client is closed ends the call with nothing more sent", function()
+  it("during which the client is closed ends the call, and nothing more is sent", function()
     local client, transport
     client, transport = virtual_world.new():scripted({ { status = 503 } }, {
       recover = false,
@@ -328,8 +328,8 @@ describe("autopilot.client: sleep", function()
   end)
 end)
 
-describe("autopilot.client: a policy of the user's own", function()
-  it("is asked with the failure, the time and the world", function()
+describe("autopilot.client: a user's own policy", function()
+  it("gets the failure, the time, and the clock, sleep and randomness", function()
     local world = virtual_world.new()
     local questions = {}
     local policy = {

@@ -10,8 +10,8 @@ local certainty = require "support.certainty"
 local histories = require "support.histories"
 local random_history = require "support.random_history"
 
-describe("what is reported of a tenant's syncs", function()
-  it("is true in every history, and nothing is asked for in vain", function()
+describe("the report of a tenant's syncs", function()
+  it("is true in every history, and no request is sent in vain", function()
     local sums, count, seed = histories.run_all {
       name = "CERTAINTY",
       usual = 20000,
@@ -32,7 +32,7 @@ describe("what is reported of a tenant's syncs", function()
     )
   end)
 
-  it("is true where a lost request is looked at ten minutes later", function()
+  it("is true if a lost request is checked ten minutes later", function()
     -- A history in which another client's sync began 0.17 s before the request.
     local history = random_history.run(Choices.of_seed(1130 * 30011 + 40256 * 7919), certainty)
     assert.is_nil(history.wrong)
@@ -74,7 +74,7 @@ describe("what is reported of a tenant's syncs", function()
     )
   end)
 
-  it("costs 1 status and no post where it is fresh", function()
+  it("costs 1 status and no post if it is fresh", function()
     local counted = count_requests(60, 200)
     assert.are.same({ outcome = "fresh", before = 1, posts = 0, after = 0 }, counted)
   end)

@@ -1,5 +1,5 @@
--- Somebody sets the computer's clock while a request is under way: what is claimed of syncs stays true,
--- and what can be known is told. Only Unix time jumps; the monotonic clock goes on.
+-- The computer's clock is set while a request is under way: reports about syncs stay true,
+-- and as complete as possible. Only Unix time jumps; the monotonic clock goes on.
 
 local overlapping_calls = require "support.overlapping_calls"
 local scripted = require "autopilot.transport.scripted"
@@ -58,7 +58,7 @@ local function set_while_reading(world, step)
   end
 end
 
---- Worlds in which somebody else triggered a sync 20 s ago: each step of the clock, and whether the client
+--- Worlds in which another client triggered a sync 20 s ago: each step of the clock, and whether the client
 -- has heard of the service's time before.
 local function each_world(act)
   for _, step in ipairs(steps) do
@@ -79,7 +79,7 @@ local function each_world(act)
 end
 
 describe("a clock that is set while a request is under way", function()
-  it("does not turn somebody else's sync from before into the request's own", function()
+  it("does not make another client's earlier sync count as the request's own", function()
     each_world(function(world, client, step)
       world.on_post = lose(world, step, false)
       local report, failure = client:sync()
@@ -89,7 +89,7 @@ describe("a clock that is set while a request is under way", function()
     end)
   end)
 
-  it("does not hide the sync that the lost request has started", function()
+  it("does not hide the sync that the lost request started", function()
     each_world(function(world, client, step)
       world.on_post = lose(world, step, true)
       local report = assert(client:sync())
@@ -99,7 +99,7 @@ describe("a clock that is set while a request is under way", function()
     end)
   end)
 
-  it("hides nothing either where it was set shortly before", function()
+  it("hides no sync either if it was set shortly before", function()
     each_world(function(world, client, step)
       set_clock(world, step)
       world.on_post = lose(world, 0, true)
@@ -107,7 +107,7 @@ describe("a clock that is set while a request is under way", function()
     end)
   end)
 
-  it("does not keep the end of the request's own sync from being seen", function()
+  it("does not hide the end of the request's own sync", function()
     each_world(function(world, client, step)
       world.on_post = lose(world, step, true)
       local report = assert(client:sync { wait = true, deadline = 600 })
@@ -142,7 +142,7 @@ describe("a clock that is set while a request is under way", function()
 end)
 
 describe("a clock that is set after a Retry-After", function()
-  it("neither lengthens nor shortens it", function()
+  it("does not change its end", function()
     for _, step in ipairs(steps) do
       local world = virtual_world.new()
       local refusal =
@@ -179,7 +179,7 @@ describe("a clock that is set while others wait for a request", function()
     overlap, shift = overlapping_calls.new(), 0
   end)
 
-  it("lets none of them claim somebody else's sync from before", function()
+  it("lets none of them report another client's earlier sync", function()
     for _, step in ipairs(steps) do
       overlap, shift = overlapping_calls.new(), 0
       local calls = {}
@@ -208,7 +208,7 @@ describe("a clock that is set while others wait for a request", function()
     end
   end)
 
-  it("lets nobody take an answer from before the clock was set back for one to come", function()
+  it("does not make an old answer count as new after the clock was set back", function()
     function overlap.store.delete_if()
       return nil, "the store is away" -- so the claim stays
     end
@@ -230,7 +230,7 @@ describe("a clock that is set while others wait for a request", function()
     assert.is_nil(overlapping_calls.report_of(calls[2]).joined)
   end)
 
-  it("makes no answer from before the call one that came since", function()
+  it("does not make an answer from before the call count as new", function()
     local answers = { { seconds = 1, status = 400 }, { seconds = 40, status = 204 } }
     local posts, calls = 0, {}
     local function transport(request)
@@ -257,7 +257,7 @@ describe("a clock that is set while others wait for a request", function()
     assert.same({ "rejected", "started", "started" }, outcomes)
   end)
 
-  it("lets no Retry-After count again that is over, for a client that never saw it", function()
+  it("does not revive an expired Retry-After in a client that never saw it", function()
     local report
     local function transport(request)
       return scripted({ { status = 409, headers = { ["Retry-After"] = "20" } } })(request)
@@ -272,7 +272,7 @@ describe("a clock that is set while others wait for a request", function()
     assert.equal("service", report.answered_by)
   end)
 
-  it("makes no Retry-After that was told before longer", function()
+  it("does not lengthen an earlier Retry-After", function()
     local function transport(request)
       return scripted({ { status = 409, headers = { ["Retry-After"] = "20" } } })(request)
     end

@@ -1,4 +1,4 @@
--- How a sync is waited for: when the record is read, what is told meanwhile, and what is borne.
+-- Waiting for a sync: when the record is read, the progress reports, and which failures end it.
 
 local virtual_world = require "support.virtual_world"
 
@@ -37,7 +37,7 @@ describe("waiting for a sync", function()
     end
   end)
 
-  it("does not need to see a sync that is too quick to be seen running", function()
+  it("need not see a quick sync in progress", function()
     local world = virtual_world.new()
     local client, service = world:emulated { duration = 0.4 }
     local report = client:sync { wait = true }
@@ -46,7 +46,7 @@ describe("waiting for a sync", function()
     assert.is_true(report.elapsed <= 1.5)
   end)
 
-  it("is not fooled by a completed that is left over from before", function()
+  it("ignores an earlier sync's completed", function()
     local world = virtual_world.new()
     local client, service = world:emulated { duration = 20 }
     service:trigger("contoso", { duration = 5 })
@@ -62,7 +62,7 @@ describe("waiting for a sync", function()
     assert.is_true(report.last_sync >= began + 20)
   end)
 
-  it("is not fooled by it either when it goes on from the start of a sync", function()
+  it("ignores an earlier sync's completed also after its own sync was posted", function()
     local world = virtual_world.new()
     local client, service = world:emulated { duration = 20 }
     service:trigger("contoso", { duration = 5 })
@@ -75,7 +75,7 @@ describe("waiting for a sync", function()
     assert.is_true(world.time >= began + 20)
   end)
 
-  it("has an end where other syncs follow: when one of them has completed", function()
+  it("ends also if other syncs follow: when one of them has completed", function()
     local world = virtual_world.new()
     local begin = world.time
     local client, transport = world:scripted {
@@ -88,7 +88,7 @@ describe("waiting for a sync", function()
     assert.equal(3, #transport.requests)
   end)
 
-  it("is not told completed of a sync that failed and moved the stamp of the last sync", function()
+  it("does not report completed for a failed sync that moved the last sync's stamp", function()
     local begin = virtual_world.start
     local failed = record { status = "failed", trigger = begin, last_sync = begin + 5 }
     for _, method in ipairs { "wait", "sync" } do
@@ -103,7 +103,7 @@ describe("waiting for a sync", function()
     end
   end)
 
-  it("stays completed where a later sync of the service's own failed", function()
+  it("stays completed if a later automatic sync failed", function()
     local world = virtual_world.new()
     local begin = world.time
     local client = world:scripted {
@@ -116,7 +116,7 @@ describe("waiting for a sync", function()
     assert.equal("fresh", client:ensure({ max_age = 60 }).outcome)
   end)
 
-  it("waits out a Retry-After, and never reads before it has passed", function()
+  it("waits for a Retry-After, and never reads before it has passed", function()
     local world = virtual_world.new()
     local client, transport = world:scripted {
       { status = 204 },
@@ -129,7 +129,7 @@ describe("waiting for a sync", function()
     assert.is_true(world.time >= virtual_world.start + 77)
   end)
 
-  it("does not shorten a Retry-After that the time given does not allow", function()
+  it("ends when a Retry-After is longer than the time left", function()
     local world = virtual_world.new()
     local client, transport = world:scripted {
       { status = 204 },
@@ -142,7 +142,7 @@ describe("waiting for a sync", function()
     assert.is_true(world.time <= virtual_world.start + 50)
   end)
 
-  it("bears failures that may be over at the next read", function()
+  it("continues after failures that may be temporary", function()
     local world = virtual_world.new()
     local client, service = world:emulated { duration = 20 }
     client:sync()
@@ -164,7 +164,7 @@ describe("waiting for a sync", function()
     assert.is_nil(report.hint)
   end)
 
-  it("bears a token that expires on the way", function()
+  it("continues after a token has expired", function()
     local world = virtual_world.new()
     local refreshed = 0
     local token
@@ -182,7 +182,7 @@ describe("waiting for a sync", function()
     assert.is_true(refreshed >= 4)
   end)
 
-  it("bears a provider that fails now and then, once a read has succeeded", function()
+  it("continues after temporary failures of a provider, once a read has succeeded", function()
     local world = virtual_world.new()
     local asked = 0
     local client = world:emulated({ duration = 60 }, {
@@ -197,7 +197,7 @@ describe("waiting for a sync", function()
     assert.equal("completed", client:sync({ wait = true }).outcome)
   end)
 
-  it("ends with a failure that no patience mends, and tells it as it is", function()
+  it("ends with a permanent failure, and reports it", function()
     for status, outcome in pairs {
       [401] = "unauthenticated",
       [403] = "forbidden",
@@ -233,7 +233,7 @@ describe("waiting for a sync", function()
     assert.is_true(world.time < began + 40)
   end)
 
-  it("gives each request no more time than is left", function()
+  it("limits each request to the remaining time", function()
     local world = virtual_world.new()
     local began = world.time
     local client = world:client {
@@ -276,7 +276,7 @@ describe("on_progress", function()
     end
   )
 
-  it("is told when the last read before the deadline follows, and of none after it", function()
+  it("is called before the last read before the deadline, and not after it", function()
     local world = virtual_world.new()
     local told, client = {}, world:emulated { duration = 100 }
     client:sync()
@@ -289,7 +289,7 @@ describe("on_progress", function()
     assert.same(world.slept, told)
   end)
 
-  it("is told of a wait after the start of a sync as well", function()
+  it("is called while a started sync is waited for, too", function()
     local client = virtual_world.new():emulated { duration = 10 }
     local told = 0
     client:sync {
@@ -301,7 +301,7 @@ describe("on_progress", function()
     assert.is_true(told >= 2)
   end)
 
-  it("changes nothing when it raises", function()
+  it("may raise without any effect", function()
     for _, thrown in ipairs { "text", {}, setmetatable({}, { __tostring = error }) } do
       local client = virtual_world.new():emulated { duration = 10 }
       local function raise()
@@ -311,7 +311,7 @@ describe("on_progress", function()
     end
   end)
 
-  it("may yield, in every Lua", function()
+  it("may yield, in every Lua version", function()
     local client = virtual_world.new():emulated { duration = 2 }
     client:sync()
     local thread = coroutine.create(function()

@@ -1,4 +1,4 @@
--- A cooldown that is not the one which the client was told: how it is learnt, told and used.
+-- A cooldown that differs from the option `cooldown`: how it is learnt, reported and used.
 
 local retry = require "autopilot.retry"
 local virtual_world = require "support.virtual_world"
@@ -18,8 +18,8 @@ local function learned(world)
   return list
 end
 
-describe("a cooldown that is shorter than the client was told", function()
-  it("is learnt from a request that is accepted within it, told, and used", function()
+describe("a cooldown that is shorter than the option says", function()
+  it("is learnt when a request is accepted within it, reported, and used", function()
     local client, world = new(60)
     assert(client:sync())
     world:pass(90)
@@ -49,7 +49,7 @@ describe("a cooldown that is shorter than the client was told", function()
     assert.is_true(cooldown >= 120 and cooldown <= 123)
   end)
 
-  it("is given up, and not learnt again, when a request is refused after it", function()
+  it("is dropped for good when a request is refused after it", function()
     local client, world, service = new(60)
     assert(client:sync())
     world:pass(90)
@@ -73,7 +73,7 @@ describe("a cooldown that is shorter than the client was told", function()
     assert.equal(2, #learned(world))
   end)
 
-  it("is given up, too, when the sleep until its end was slightly too short", function()
+  it("is dropped, too, when the sleep until its end was slightly too short", function()
     local client, world, service
     client, world, service = new(60, {
       retry = retry.patient(),
@@ -91,7 +91,7 @@ describe("a cooldown that is shorter than the client was told", function()
     assert.same({ cooldown, 600 }, learned(world)[2])
   end)
 
-  it("is not learnt where the client knows of no sync before, nor without a cooldown", function()
+  it("is not learnt if the client knows no earlier sync, nor without a cooldown", function()
     local client, world, service = new(60)
     service:trigger "contoso"
     world:pass(90)
@@ -103,7 +103,7 @@ describe("a cooldown that is shorter than the client was told", function()
     assert.same({}, learned(world))
   end)
 
-  it("is not learnt from the client's own sync, which a record shows before the answer", function()
+  it("is not learnt from the client's own sync in a record that came before the answer", function()
     local world = virtual_world.new()
     local client
     local options = {}
@@ -126,7 +126,7 @@ describe("a cooldown that is shorter than the client was told", function()
   end)
 end)
 
-describe("a cooldown that is longer than the client was told", function()
+describe("a cooldown that is longer than the option says", function()
   it("is not assumed: another client's sync may explain a refusal", function()
     local client, world = new(900)
     assert(client:sync())

@@ -8,8 +8,8 @@ local record = virtual_world.record
 local actions, assert_requests = ensured.actions, ensured.assert_requests
 local syncs_started = virtual_world.syncs_started
 
-describe("client:ensure where the sync that counts has failed", function()
-  it("asks for another while time allows", function()
+describe("client:ensure after a failed sync that counts", function()
+  it("starts another if there is time", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     service:inject { kind = "failed_sync", seconds = 10, on = "sync" }
@@ -21,7 +21,7 @@ describe("client:ensure where the sync that counts has failed", function()
     assert.is_truthy(actions(report):find "sync started.*sync started")
   end)
 
-  it("tells of the failure where there is no time for another", function()
+  it("reports the failure if there is no time for another", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     service:inject { kind = "failed_sync", seconds = 10, on = "sync" }
@@ -33,7 +33,7 @@ describe("client:ensure where the sync that counts has failed", function()
     assert.is_true(world.time <= virtual_world.start + 300)
   end)
 
-  it("asks for another where somebody else's has failed", function()
+  it("starts another after another client's failed sync", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     local since = world.time - 10
@@ -43,7 +43,7 @@ describe("client:ensure where the sync that counts has failed", function()
     assert.equal(1, service.requests.sync)
   end)
 
-  it("says so where wait = false and the cooldown forbids another", function()
+  it("reports it with wait = false if the cooldown forbids another", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     local since = world.time - 10
@@ -73,7 +73,7 @@ describe("client:ensure when requests fail", function()
     end
   end)
 
-  it("asks again where a request was lost", function()
+  it("posts again if a request was lost", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     service:inject { kind = "lost_request", on = "sync" }
@@ -81,7 +81,7 @@ describe("client:ensure when requests fail", function()
     assert.equal(1, syncs_started(service))
   end)
 
-  it("bears a record that is read late", function()
+  it("accepts a record that is out of date", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     for _ = 1, 3 do
@@ -121,7 +121,7 @@ describe("client:ensure when requests fail", function()
     end
   end)
 
-  it("tells a failure that no patience mends, as it is", function()
+  it("reports a permanent failure of the read", function()
     for outcome, rules in pairs {
       forbidden = { tokens = { good = { tenant = "contoso", roles = {} } } },
       unauthenticated = { tokens = { other = { tenant = "contoso" } } },
@@ -137,7 +137,7 @@ describe("client:ensure when requests fail", function()
     end
   end)
 
-  it("tells a refusal of the sync itself, as it is", function()
+  it("reports a refusal of the sync itself", function()
     local read = "DeviceManagementServiceConfig.Read.All"
     local client, service =
       virtual_world.new():emulated { tokens = { good = { tenant = "contoso", roles = { read } } } }
@@ -148,12 +148,12 @@ describe("client:ensure when requests fail", function()
     assert_requests(service, 1, 1)
   end)
 
-  it("tells that no token could be had", function()
+  it("reports a missing token", function()
     local client = virtual_world.new():scripted({}, { token = function() end })
     assert.equal("token_error", select(2, client:ensure()).outcome)
   end)
 
-  it("never takes a failed sync for done, also where it moved the last sync's stamp", function()
+  it("never accepts a failed sync as done, even if it moved the last sync's stamp", function()
     local begin = virtual_world.start
     local failed = record { status = "failed", trigger = begin - 700, last_sync = begin - 690 }
     local world = virtual_world.new()

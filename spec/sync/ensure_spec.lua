@@ -27,7 +27,7 @@ describe("client:ensure on an idle tenant", function()
     end
   end)
 
-  it("means a sync from now on where neither since nor max_age is given", function()
+  it("needs a sync from now on if neither since nor max_age is given", function()
     local world = virtual_world.new()
     local client, service = world:emulated { cooldown = 0 }
     client.memory.cooldown = 0
@@ -37,7 +37,7 @@ describe("client:ensure on an idle tenant", function()
     assert.equal(2, syncs_started(service))
   end)
 
-  it("returns at the start of the sync with wait = false, and never sleeps", function()
+  it("returns when the sync has started with wait = false, and never sleeps", function()
     local world = virtual_world.new()
     local client, service = world:emulated { duration = 60 }
     local report = client:ensure { wait = false }
@@ -49,7 +49,7 @@ describe("client:ensure on an idle tenant", function()
   end)
 end)
 
-describe("client:ensure where a sync was triggered since", function()
+describe("client:ensure after a sync since the given time", function()
   it("is fresh after one read, without a post", function()
     for _, ahead in ipairs { 0, 7200, -7200 } do
       for _, wait in ipairs { true, false } do
@@ -74,7 +74,7 @@ describe("client:ensure where a sync was triggered since", function()
     end
   end)
 
-  it("is fresh within max_age, and asks again beyond it", function()
+  it("is fresh within max_age, and posts again after it", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     service:trigger "contoso"
@@ -87,7 +87,7 @@ describe("client:ensure where a sync was triggered since", function()
     assert.equal(1, service.requests.sync)
   end)
 
-  it("joins it while it runs, instead of asking for another", function()
+  it("waits for a running sync instead of starting another", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     local since = world.time - 10
@@ -101,7 +101,7 @@ describe("client:ensure where a sync was triggered since", function()
     assert.equal(0, service.requests.sync)
   end)
 
-  it("is content with its being under way where wait = false", function()
+  it("accepts a running sync with wait = false", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     local since = world.time - 10
@@ -113,7 +113,7 @@ describe("client:ensure where a sync was triggered since", function()
     assert.same({}, world.slept)
   end)
 
-  it("does not take a trigger for one that may have been before, by the second of Date", function()
+  it("does not accept a trigger that may be too early within the second of Date", function()
     local world = virtual_world.new()
     local client, service = world:emulated { duration = 0.1 }
     service:trigger "contoso"
@@ -137,8 +137,8 @@ describe("client:ensure where a sync was triggered since", function()
   end)
 end)
 
-describe("client:ensure while a sync from before is in progress", function()
-  it("waits for its end and for the cooldown, then asks again", function()
+describe("client:ensure while an earlier sync is in progress", function()
+  it("waits for its end and for the cooldown, then posts", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     service:trigger("contoso", { duration = 100 })
@@ -155,7 +155,7 @@ describe("client:ensure while a sync from before is in progress", function()
     assert.is_true(#report.steps < 40)
   end)
 
-  it("says so at once where wait = false, with the time to ask again", function()
+  it("reports it at once with wait = false, with the time to ask again", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     service:trigger("contoso", { duration = 100 })
@@ -174,7 +174,7 @@ describe("client:ensure while a sync from before is in progress", function()
     assert.same({}, world.slept)
   end)
 
-  it("says so at the deadline where it does not end", function()
+  it("reports it at the deadline if it does not end", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     service:trigger("contoso", { duration = 5000 })
@@ -189,7 +189,7 @@ describe("client:ensure while a sync from before is in progress", function()
 end)
 
 describe("client:ensure inside a cooldown", function()
-  it("waits exactly for what is left and the margin, and longer only by chance", function()
+  it("waits exactly for the remaining time and the margin, and longer only by jitter", function()
     local latest = 0
     for _, random in ipairs { 0, 0.5, 0.999999 } do
       local world = virtual_world.new { random = random }
@@ -213,7 +213,7 @@ describe("client:ensure inside a cooldown", function()
     end
   end)
 
-  it("posts nothing where somebody else's sync meanwhile does what was asked for", function()
+  it("posts nothing if another client's sync meets the need meanwhile", function()
     local world = virtual_world.new()
     local service
     local client
@@ -233,7 +233,7 @@ describe("client:ensure inside a cooldown", function()
     assert.equal(2, syncs_started(service))
   end)
 
-  it("says so at once where wait = false, with the time to ask again", function()
+  it("reports it at once with wait = false, with the time to ask again", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     service:trigger "contoso"
@@ -253,7 +253,7 @@ describe("client:ensure inside a cooldown", function()
     assert.equal("started", client:ensure({ wait = false }).outcome)
   end)
 
-  it("says so at once where the cooldown lasts longer than the time given", function()
+  it("reports it at once if the cooldown lasts longer than the time left", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     service:trigger "contoso"
@@ -266,7 +266,7 @@ describe("client:ensure inside a cooldown", function()
     assert.same({}, world.slept)
   end)
 
-  it("gives the time to ask again where wait = false and only a bare 429 told of it", function()
+  it("gives the time to ask again with wait = false after a bare 429", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     service:trigger "contoso"
@@ -280,7 +280,7 @@ describe("client:ensure inside a cooldown", function()
     assert.same({}, world.slept)
   end)
 
-  it("goes on where a bare 429 tells that there was a sync that the record did not show", function()
+  it("continues if a bare 429 reveals a sync that the record did not show", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     service:trigger "contoso"
@@ -291,7 +291,7 @@ describe("client:ensure inside a cooldown", function()
     assert_requests(service, 2, 8)
   end)
 
-  it("tells its progress while it waits", function()
+  it("reports its progress while it waits", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     service:trigger "contoso"
@@ -312,7 +312,7 @@ describe("client:ensure inside a cooldown", function()
 end)
 
 describe("client:ensure and its options", function()
-  it("raises where since and max_age are both given", function()
+  it("raises if since and max_age are both given", function()
     local world = virtual_world.new()
     local client, transport = world:scripted {}
     local line

@@ -1,4 +1,4 @@
--- What is reported where the time is over, or the network gone, between two attempts: the last real answer.
+-- The report when the time ends, or the network fails, between two attempts: the last real answer.
 
 local retry = require "autopilot.retry"
 local virtual_world = require "support.virtual_world"
@@ -102,14 +102,14 @@ describe("a 401 after which the request with a newer token could not be sent", f
     return failure
   end
 
-  it("is reported where the deadline was over", function()
+  it("is reported if the deadline was over", function()
     local failure = failure_of({ refused }, 9, {}, { deadline = 5 })
     assert.equal("deadline", failure.gave_up)
     assert.equal(2, #failure.attempts)
     assert.equal("unreachable", failure.attempts[2].outcome)
   end)
 
-  it("is reported where a read's deadline was over", function()
+  it("is reported if a read's deadline was over", function()
     for method, options in pairs { status = { deadline = 5 }, ensure = { timeout = 5 } } do
       local world = virtual_world.new()
       local client = world:scripted({ refused }, { token = refreshing(world, 9) })
@@ -122,7 +122,7 @@ describe("a 401 after which the request with a newer token could not be sent", f
     end
   end)
 
-  it("is reported where the client was closed meanwhile", function()
+  it("is reported if the client was closed meanwhile", function()
     for _, method in ipairs { "sync", "status" } do
       local client
       client = virtual_world.new():scripted({ refused }, {
@@ -136,7 +136,7 @@ describe("a 401 after which the request with a newer token could not be sent", f
     end
   end)
 
-  it("is reported where the network failed", function()
+  it("is reported if the network failed", function()
     local failure = failure_of({ refused, unsent }, 0, { retry = false })
     assert.equal("attempts", failure.gave_up)
     failure = failure_of({ refused, unsent, unsent, last = "repeat" }, 0, {})
@@ -144,7 +144,7 @@ describe("a 401 after which the request with a newer token could not be sent", f
     assert.equal(5, #failure.attempts)
   end)
 
-  it("is reported rather than an attempt before it", function()
+  it("is reported rather than an earlier attempt", function()
     local failure = failure_of({ throttled(1), refused }, 9, {}, { deadline = 5 })
     assert.equal("deadline", failure.gave_up)
     assert.equal(3, #failure.attempts)
@@ -160,8 +160,8 @@ describe("a 401 after which the request with a newer token could not be sent", f
   end)
 end)
 
-describe("an ensure whose time is over before its request could be sent", function()
-  it("has timed out: nothing is wrong with the network", function()
+describe("an ensure whose deadline passed before its request could be sent", function()
+  it("is timed_out, not a network failure", function()
     local world = virtual_world.new()
     local client = world:emulated({}, { token = slow_provider(world, 20) })
     local failure = select(2, client:ensure { timeout = 10 })
@@ -173,7 +173,7 @@ describe("an ensure whose time is over before its request could be sent", functi
 end)
 
 describe("a last request that could not be sent", function()
-  it("does not hide that one before it has arrived", function()
+  it("does not hide that an earlier one has arrived", function()
     local on = { "throttled", "unreachable", "in_progress" }
     for _, first in ipairs { throttled(1), { status = 409 } } do
       local client = virtual_world.new():scripted(
@@ -190,7 +190,7 @@ describe("a last request that could not be sent", function()
     end
   end)
 
-  it("does not hide it in ensure, where the record could not be read after it", function()
+  it("does not hide it in ensure, if the record could not be read after it", function()
     local client = virtual_world
       .new()
       :scripted({ idle(), { status = 409 }, unsent }, { retry = false })
@@ -202,7 +202,7 @@ describe("a last request that could not be sent", function()
 end)
 
 describe("an ensure whose sync has failed", function()
-  it("says so where nothing can be read or sent any more", function()
+  it("reports that if nothing can be read or sent any more", function()
     local world = virtual_world.new()
     local failed = record { status = "failed", trigger = start, last_sync = start + 1 }
     local client = world:scripted({ idle(), { status = 204 }, failed, unsent }, { retry = false })
@@ -214,7 +214,7 @@ describe("an ensure whose sync has failed", function()
 end)
 
 describe("answered_by", function()
-  it("is nil where a client refuses by itself after it has posted", function()
+  it("is nil if a client refuses by itself after it has posted", function()
     local world = virtual_world.new()
     local runs = record { status = "inProgress", trigger = start - 400, date = start }
     local client = world:scripted({ idle(), { status = 409 }, runs, last = "repeat" })
@@ -224,7 +224,7 @@ describe("answered_by", function()
     assert.is_nil(failure.answered_by)
   end)
 
-  it("is the client's where nothing was posted", function()
+  it("is the client if nothing was posted", function()
     local world = virtual_world.new()
     local runs = record { status = "inProgress", trigger = start - 400, date = start }
     local client = world:scripted { runs, last = "repeat" }
@@ -236,7 +236,7 @@ describe("answered_by", function()
 end)
 
 describe("the steps of a report", function()
-  it("name a step once that is repeated", function()
+  it("list a repeated step once", function()
     local world = virtual_world.new()
     local runs = record { status = "inProgress", trigger = start - 700, date = start }
     local client, transport = world:scripted { runs, last = "repeat" }
@@ -248,8 +248,8 @@ describe("the steps of a report", function()
   end)
 end)
 
-describe("waiting for a sync that nobody has triggered", function()
-  it("says that none was triggered", function()
+describe("waiting for a sync when none was triggered", function()
+  it("reports that none was triggered", function()
     local old = record { trigger = start - 500, last_sync = start - 490, date = start }
     local never = record { status = "unknown", date = start }
     for _, case in ipairs {
@@ -265,7 +265,7 @@ describe("waiting for a sync that nobody has triggered", function()
     end
   end)
 
-  it("does not say so where one may have been", function()
+  it("does not say so if one may have been triggered", function()
     local runs = record { status = "inProgress", trigger = start - 50, date = start }
     local close = record { trigger = start - 100.2, last_sync = start - 500, date = start }
     close.headers["request-id"] = "made-up" -- so that its Date is the service's, to a second

@@ -32,7 +32,7 @@ local function report_of(answer)
 end
 
 describe("autopilot.sync.outcome", function()
-  it("is the one of the contract for every status, with and without Retry-After", function()
+  it("is the documented one for every status, with and without Retry-After", function()
     for status = 100, 599 do
       for _, retry_after in ipairs { false, "120", "0" } do
         local report =
@@ -58,13 +58,13 @@ describe("autopilot.sync.outcome", function()
     end
   )
 
-  it("is confirmed by the response only where a sync was started", function()
+  it("is confirmed by the response only if a sync was started", function()
     for status = 100, 599 do
       assert.equal(status == 204 and "response" or nil, report_of({ status = status }).confirmed_by)
     end
   end)
 
-  it("has ok for each, and for each failure one sentence of what to do", function()
+  it("has ok for each, and for each failure one sentence of advice", function()
     local names = {
       started = true,
       completed = true,
@@ -102,7 +102,7 @@ describe("autopilot.sync.outcome", function()
     end
   end)
 
-  it("says of a service out of reach what to look at, by the stage that failed", function()
+  it("has a hint for an unreachable service by the stage that failed", function()
     local function hint_of(stage, message)
       return hint_of_failure(
         "unreachable",
@@ -125,14 +125,14 @@ describe("autopilot.sync.outcome", function()
     assert.equal(hint_of_failure "unreachable", hint_of("send", "no"))
   end)
 
-  it("takes a Retry-After that cannot be read for none", function()
+  it("ignores an unreadable Retry-After", function()
     for _, text in ipairs { "soon", "-5", "1e3", "" } do
       local report = report_of { status = 429, headers = { ["Retry-After"] = text } }
       assert.equal("cooldown", report.outcome)
     end
   end)
 
-  it("is throttled where only the body tells how long to wait", function()
+  it("is throttled if only the body has a Retry-After", function()
     local body = '{"error":{"code":"TooManyRequests","message":"{\\"RetryAfter\\": 45}"}}'
     local report = report_of { status = 429, body = body }
     assert.equal("throttled", report.outcome)
@@ -155,7 +155,7 @@ describe("autopilot.sync.outcome", function()
     assert.equal("unauthenticated", report_of({ status = 401, body = "" }).outcome)
   end)
 
-  it("names the missing permission in the hint where the service names it", function()
+  it("names the missing permission in the hint if the service names it", function()
     local body = '{"error":{"code":"Forbidden","message":"Application must have one of the '
       .. 'following scopes: Device.Fly.All, Device.Swim.All"}}'
     local hint = report_of({ status = 403, body = body }).hint
@@ -176,7 +176,7 @@ describe("autopilot.sync.outcome", function()
     assert.equal("unexpected", select(2, client:status()).outcome)
   end)
 
-  it("of a read of the status never speaks of syncs", function()
+  it("of a read of the status never mentions syncs", function()
     local others = { [204] = "unexpected", [409] = "rejected", [429] = "throttled" }
     for status, name in pairs(others) do
       local client = virtual_world.new():scripted({ { status = status } }, { retry = false })
@@ -187,7 +187,7 @@ describe("autopilot.sync.outcome", function()
     end
   end)
 
-  it("of a redirect is told, and the redirect is not followed", function()
+  it("of a redirect is reported, and the redirect is not followed", function()
     local client, transport = virtual_world.new():scripted {
       { status = 307, headers = { Location = "https://evil.example/" } },
     }

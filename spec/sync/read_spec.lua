@@ -6,7 +6,7 @@ local virtual_world = require "support.virtual_world"
 local record = virtual_world.record
 
 describe("a read of the record", function()
-  it("has the id that the caller of an operation did not use for a sync", function()
+  it("does not use the caller's id, which is for the request for a sync", function()
     local client, transport =
       virtual_world.new():scripted { { status = 204 }, record {}, last = "repeat" }
     client:sync { client_request_id = "ticket-4711" }
@@ -15,7 +15,7 @@ describe("a read of the record", function()
     assert.are_not.equal("ticket-4711", transport.requests[2].headers["client-request-id"])
   end)
 
-  it("is made once, without a retry, to settle a lost answer", function()
+  it("is made once, without a retry, after a lost answer", function()
     local client, transport = virtual_world.new():scripted({
       { network = { stage = "receive" } },
       { status = 503 },
@@ -25,7 +25,7 @@ describe("a read of the record", function()
     assert.is_nil(transport.requests[2].headers["retry-attempt"])
   end)
 
-  it("tells the number of its retries, and draws them from the client's policy", function()
+  it("sends the number of its retries, and takes them from the client's policy", function()
     local client, transport = virtual_world.new():scripted(
       { { status = 503 }, last = "repeat" },
       { retry = retry.policy { attempts = 3 } }
@@ -39,7 +39,7 @@ describe("a read of the record", function()
     assert.equal("2", transport.requests[3].headers["retry-attempt"])
   end)
 
-  it("is not repeated with retry = false, nor when its answer is no record", function()
+  it("is not repeated with retry = false, nor after an answer without a record", function()
     local client, transport = virtual_world.new():scripted({ { status = 503 } }, { retry = false })
     client:status()
     assert.equal(1, #transport.requests)
@@ -48,7 +48,7 @@ describe("a read of the record", function()
     assert.equal(1, #transport.requests)
   end)
 
-  it("that was lost is not said to have started a sync", function()
+  it("that was lost is not reported as a started sync", function()
     local lost = { network = { stage = "receive" } }
     local client = virtual_world.new():scripted({ lost, last = "repeat" }, { retry = false })
     for _, method in ipairs { "status", "ensure" } do
@@ -62,7 +62,7 @@ describe("a read of the record", function()
     assert.matches("a sync may have started", failure.hint)
   end)
 
-  it("that was cut off is no record, even with its status", function()
+  it("that was cut off gives no record, but a status", function()
     local client = virtual_world.new():client {
       retry = false,
       transport = function()
@@ -80,7 +80,7 @@ describe("a read of the record", function()
     assert.equal("receive", failure.network.stage)
   end)
 
-  it("that was cut off is made again, as a read changes nothing", function()
+  it("that was cut off is repeated, because a read changes nothing", function()
     for _, method in ipairs { "status", "wait" } do
       local world = virtual_world.new()
       local whole = record { trigger = world.time - 9, last_sync = world.time - 5 }
@@ -105,7 +105,7 @@ describe("a read of the record", function()
     end
   end)
 
-  it("is remembered: a sync inside the cooldown that it tells of is not posted", function()
+  it("updates the cooldown: no sync is posted within it", function()
     for _, method in ipairs { "status", "wait" } do
       local world = virtual_world.new()
       local trigger = world.time - 100

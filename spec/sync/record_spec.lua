@@ -16,7 +16,7 @@ local function near(expected, given)
 end
 
 describe("autopilot.sync.record.parse", function()
-  it("reads the record of the live service, fractions kept", function()
+  it("reads the record of the live service, with fractions", function()
     local record = assert(settings.parse(live))
     assert.equal("completed", record.sync_status)
     near(live_sync, record.last_sync)
@@ -24,7 +24,7 @@ describe("autopilot.sync.record.parse", function()
     assert.is_true(record.trigger_known)
   end)
 
-  it("reads the record inside value, alone or as the only one of a list", function()
+  it("reads the record inside value, as an object or a list of one", function()
     local plain = assert(settings.parse(live))
     assert.same(plain, (settings.parse('{"@odata.context":"x","value":' .. live .. "}")))
     assert.same(plain, (settings.parse('{"value":[' .. live .. "]}")))
@@ -64,7 +64,7 @@ describe("autopilot.sync.record.parse", function()
     end
   end)
 
-  it("tells a trigger that never was from one that it cannot read", function()
+  it("distinguishes a missing trigger from an unreadable one", function()
     assert.is_true(parse({ lastManualSyncTriggerDateTime = cjson.null }).trigger_known)
     local unreadable =
       { "yesterday", "", "2026-07-23T11:23:14", 1784805794, true, {}, "9999-12-31T23:59:59Z" }
@@ -88,7 +88,7 @@ describe("autopilot.sync.record.parse", function()
     end
   )
 
-  it("names every state of the enumeration, and keeps a state that it does not know", function()
+  it("names every state of the enumeration, and keeps an unknown state", function()
     local names = {
       unknown = "unknown",
       inProgress = "in_progress",
@@ -104,7 +104,7 @@ describe("autopilot.sync.record.parse", function()
     assert.is_nil(parse({ syncStatus = ("x"):rep(65) }).sync_status)
   end)
 
-  it("refuses what is no record, in one sentence that quotes nothing of it", function()
+  it("refuses other bodies, in one sentence that does not quote them", function()
     local bodies = {
       "",
       " \r\n",
@@ -155,13 +155,13 @@ describe("autopilot.sync.record.latest_stamp", function()
     assert.equal(1000.5, settings.latest_stamp(record_of("failed", nil, 1000.5)))
   end)
 
-  it("is nil when there never was a sync", function()
+  it("is nil if there was never a sync", function()
     assert.is_nil(settings.latest_stamp(record_of "unknown"))
   end)
 end)
 
 describe("autopilot.sync.record.covers", function()
-  it("believes the trigger's stamp alone, not the last sync", function()
+  it("is decided by the trigger's stamp, not the last sync's", function()
     assert.is_true(settings.covers(record_of("in_progress", nil, 1000), 1000))
     assert.is_true(settings.covers(record_of("completed", 1001, 1000), 999.5))
     assert.is_false(settings.covers(record_of("completed", 5000, 999.999), 1000))
@@ -177,19 +177,19 @@ describe("autopilot.sync.record.has_completed", function()
     assert.is_true(settings.has_completed(record_of(nil, 1001, nil), 1000))
   end)
 
-  it("is not proven by a completed from before the trigger", function()
+  it("is not proven by an earlier sync's completed", function()
     assert.is_false(settings.has_completed(record_of("completed", 400, 1000), 1000))
     assert.is_false(settings.has_completed(record_of("completed", 999.999, 390), 1000))
     assert.is_false(settings.has_completed(record_of("completed", nil, 1000), 1000))
   end)
 
-  it("waits for a sync in progress, also a later one: the one before may have failed", function()
+  it("is not proven during a later sync: the earlier one may have failed", function()
     assert.is_false(settings.has_completed(record_of("in_progress", 1000.5, 1000), 1000))
     assert.is_false(settings.has_completed(record_of("in_progress", 1000.5, nil), 1000))
     assert.is_false(settings.has_completed(record_of("in_progress", 1060, 1700), 1000))
   end)
 
-  it("is never proven by a record that says failed, whatever the stamps say", function()
+  it("is never proven by a failed record, for any stamps", function()
     assert.is_false(settings.has_completed(record_of("failed", 1060, 1700), 1000))
     assert.is_false(settings.has_completed(record_of("failed", 1060, 1000), 1000))
     assert.is_false(settings.has_completed(record_of("failed", 1060, nil), 1000))
@@ -197,14 +197,14 @@ describe("autopilot.sync.record.has_completed", function()
 end)
 
 describe("autopilot.sync.record.has_failed", function()
-  it("is true for a failed record that knows of the trigger", function()
+  it("is true for a failed record with the trigger", function()
     assert.is_true(settings.has_failed(record_of("failed", nil, 1000), 1000))
     assert.is_true(settings.has_failed(record_of("failed", 400, 1000), 1000))
     assert.is_true(settings.has_failed(record_of("failed", 400, 1700), 1000))
     assert.is_true(settings.has_failed(record_of("failed", 1060, 1000), 1000))
   end)
 
-  it("is not fooled by a failure from before the trigger", function()
+  it("ignores a failure from before the trigger", function()
     assert.is_false(settings.has_failed(record_of("failed", 100, 400), 1000))
     assert.is_false(settings.has_failed(record_of("failed", nil, nil), 1000))
   end)

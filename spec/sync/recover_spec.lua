@@ -1,4 +1,4 @@
--- Lost answers: what the status proves of a request that nobody answered.
+-- Lost answers: what the status proves about a request without an answer.
 
 local retry = require "autopilot.retry"
 local virtual_world = require "support.virtual_world"
@@ -38,7 +38,7 @@ local function old_record(world, given)
 end
 
 describe("client:sync after a lost answer", function()
-  it("reports a started sync where the record has a trigger at or after the attempt", function()
+  it("reports a started sync if the record has a trigger at or after the attempt", function()
     for name, answer in pairs(open_answers()) do
       for _, status in ipairs { "inProgress", "completed", "failed" } do
         local world = virtual_world.new()
@@ -65,7 +65,7 @@ describe("client:sync after a lost answer", function()
     end
   end)
 
-  it("asks again where the record proves that nothing was started", function()
+  it("posts again if the record proves that nothing was started", function()
     for name, answer in pairs(open_answers()) do
       local world = virtual_world.new()
       local client, transport = world:scripted { answer, old_record(world), { status = 204 } }
@@ -79,7 +79,7 @@ describe("client:sync after a lost answer", function()
     end
   end)
 
-  it("stays unsure of the delivery where it may not ask again", function()
+  it("reports the delivery as unknown if it may not post again", function()
     for name, answer in pairs(open_answers()) do
       local world = virtual_world.new()
       local client, transport = world:scripted({ answer, old_record(world) }, { retry = false })
@@ -90,7 +90,7 @@ describe("client:sync after a lost answer", function()
     end
   end)
 
-  it("takes a record that never saw a sync for a proof, too", function()
+  it("accepts a record without any sync as a proof, too", function()
     local world = virtual_world.new()
     local client, transport = world:scripted {
       lost,
@@ -101,7 +101,7 @@ describe("client:sync after a lost answer", function()
     assert.equal("POST GET POST", methods(transport))
   end)
 
-  it("reports in_progress where a sync from before still runs, and does not post again", function()
+  it("reports in_progress if an earlier sync still runs, and does not post again", function()
     for name, answer in pairs(open_answers()) do
       local world = virtual_world.new()
       local client, transport =
@@ -115,7 +115,7 @@ describe("client:sync after a lost answer", function()
     end
   end)
 
-  it("reports the cooldown where the record tells of one, and does not post in vain", function()
+  it("reports the cooldown if the record shows one, and does not post in vain", function()
     local world = virtual_world.new()
     local trigger = world.time - 100
     local client, transport = world:scripted {
@@ -130,7 +130,7 @@ describe("client:sync after a lost answer", function()
     assert.equal("POST GET", methods(transport))
   end)
 
-  it("stays what it was, and unsure, where the status cannot be read", function()
+  it("keeps outcome and uncertainty if the status cannot be read", function()
     for name, answer in pairs(open_answers()) do
       for _, unreadable in ipairs {
         -- A record that does not tell when a sync was last asked for: that is not "never".
@@ -186,7 +186,7 @@ describe("client:sync after a lost answer", function()
     end
   end)
 
-  it("reads nothing after an answer that leaves nothing open", function()
+  it("reads nothing after an answer that is clear", function()
     for _, answer in ipairs {
       { status = 500 },
       { status = 503, headers = { ["Retry-After"] = "5" } },
@@ -219,7 +219,7 @@ describe("client:sync after a lost answer", function()
     assert.near(30, failure.elapsed, 1e-6)
   end)
 
-  it("does not mistake an older sync for its own, however wrong our clock is", function()
+  it("does not take an older sync for its own, for any local clock", function()
     for _, ahead in ipairs { 0, 3 * 3600, -3 * 3600, 0.4, -0.4 } do
       local world = virtual_world.new { ahead = ahead }
       local client, service = world:emulated { cooldown = 20, duration = 0.5 }
@@ -234,7 +234,7 @@ describe("client:sync after a lost answer", function()
     end
   end)
 
-  it("knows its own sync, however wrong our clock is", function()
+  it("recognizes its own sync, for any local clock", function()
     for _, ahead in ipairs { 0, 3 * 3600, -3 * 3600, 0.4, -0.4, 0.75 } do
       for _, kind in ipairs { "lost_answer", "status" } do
         local world = virtual_world.new { ahead = ahead }
@@ -249,7 +249,7 @@ describe("client:sync after a lost answer", function()
     end
   end)
 
-  it("remembers a sync that the status has proven: the next would be in vain", function()
+  it("remembers a sync that the status has proven, and does not post in its cooldown", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     service:inject { kind = "lost_answer", on = "sync" }
@@ -260,7 +260,7 @@ describe("client:sync after a lost answer", function()
     assert.equal(1, service.requests.sync)
   end)
 
-  it("goes on to wait for a sync that the status has proven", function()
+  it("then waits for a sync that the status has proven", function()
     local client, service = virtual_world.new():emulated { duration = 30 }
     service:inject { kind = "lost_answer", on = "sync" }
     local report = client:sync { wait = true }
@@ -270,7 +270,7 @@ describe("client:sync after a lost answer", function()
     assert.equal(1, syncs_started(service))
   end)
 
-  it("does not start a second sync where the record is read late", function()
+  it("does not start a second sync if the record is out of date", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     service:inject { kind = "lost_answer", on = "sync" }
@@ -285,7 +285,7 @@ describe("client:sync when libcurl or HTTP/2 has sent its request twice", functi
     return { status = status, sends = 2 }
   end
 
-  it("is a success where the first copy has started the sync", function()
+  it("is a success if the first copy has started the sync", function()
     for _, status in ipairs { 409, 429 } do
       local world = virtual_world.new()
       local client, transport = world:scripted {
@@ -301,7 +301,7 @@ describe("client:sync when libcurl or HTTP/2 has sent its request twice", functi
     end
   end)
 
-  it("keeps the refusal where it was somebody else's sync", function()
+  it("keeps the refusal if it was another client's sync", function()
     for status, outcome in pairs { [409] = "in_progress", [429] = "cooldown" } do
       local world = virtual_world.new()
       local client = world:scripted({
@@ -318,7 +318,7 @@ describe("client:sync when libcurl or HTTP/2 has sent its request twice", functi
     end
   end)
 
-  it("keeps the refusal where the status cannot be read", function()
+  it("keeps the refusal if the status cannot be read", function()
     for status, outcome in pairs { [409] = "in_progress", [429] = "cooldown" } do
       local client = virtual_world.new():scripted { resent(status), { status = 500 } }
       local failure = select(2, client:sync())
@@ -327,7 +327,7 @@ describe("client:sync when libcurl or HTTP/2 has sent its request twice", functi
     end
   end)
 
-  it("is a success in the emulated service, too", function()
+  it("is a success with the emulated service, too", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     local inner = service:transport()
@@ -348,7 +348,7 @@ describe("client:sync when libcurl or HTTP/2 has sent its request twice", functi
 end)
 
 describe("client:sync refused after an attempt whose answer was lost", function()
-  it("is a success where that attempt had started the sync", function()
+  it("is a success if that attempt had started the sync", function()
     local world = virtual_world.new()
     local client = world:scripted({
       lost,

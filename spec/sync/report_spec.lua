@@ -6,7 +6,7 @@ local virtual_world = require "support.virtual_world"
 local seal = report.seal
 
 describe("autopilot.sync.report", function()
-  it("is one line for a person: who, what, when again, and what support asks for", function()
+  it("is one line: tenant, result, when to ask again, and the ids for support", function()
     local line = tostring(seal {
       operation = "sync",
       tenant = "contoso",
@@ -22,7 +22,7 @@ describe("autopilot.sync.report", function()
     )
   end)
 
-  it("is short where there is nothing more to say", function()
+  it("omits what is empty", function()
     assert.equal("sync: started", tostring(seal { operation = "sync", outcome = "started" }))
     assert.equal("ensure: fresh", tostring(seal { operation = "ensure", outcome = "fresh" }))
     assert.equal(
@@ -37,7 +37,7 @@ describe("autopilot.sync.report", function()
     assert.equal("sync: started (joined, HTTP 204)", tostring(joined))
   end)
 
-  it("says what failed, by the service's words or the network's", function()
+  it("gives the service's or the network's message", function()
     assert.equal(
       "sync: forbidden, Not you. (HTTP 403)",
       tostring(seal {
@@ -62,7 +62,7 @@ describe("autopilot.sync.report", function()
     )
   end)
 
-  it("stays one line whatever the texts in it", function()
+  it("stays one line for any texts in it", function()
     local line = tostring(seal {
       operation = "sync",
       tenant = "con\ntoso",
@@ -75,7 +75,7 @@ describe("autopilot.sync.report", function()
     assert.is_truthy(line:find "first second")
   end)
 
-  it("shows any wait that a service can ask for, however long", function()
+  it("shows every wait that a service can ask for", function()
     for _, text in ipairs { "0", "0.4", "2.128", "99999999999999999999999", ("9"):rep(400) } do
       local answer = { status = 429, headers = { ["Retry-After"] = text } }
       local client = virtual_world.new():scripted({ answer }, { retry = false })
@@ -102,12 +102,12 @@ describe("autopilot.sync.report", function()
     assert.is_nil(success.hint)
   end)
 
-  it("keeps a hint that knows more", function()
+  it("keeps a more specific hint", function()
     local failure = seal { operation = "sync", outcome = "forbidden", hint = "Ask Ada." }
     assert.equal("Ask Ada.", failure.hint)
   end)
 
-  it("is of one shape for every operation: a result alone, or nil and a failure", function()
+  it("is returned alike by every operation: a result alone, or nil and a failure", function()
     local client = virtual_world.new():scripted({
       { status = 204 },
       { status = 403 },
@@ -128,7 +128,7 @@ describe("autopilot.sync.report", function()
     end
   end)
 
-  it("measures the whole operation, sleeps included, and each attempt by itself", function()
+  it("has the duration of the whole operation, sleeps included, and of each attempt", function()
     local world = virtual_world.new { random = 0.5 }
     local waits = { 3, 5 }
     local client = world:client {

@@ -3,7 +3,7 @@
 
 local ServiceClock = require "autopilot.sync.service_clock"
 
--- What a clock may gain or lose while nobody looks is far less than this in these specs.
+-- A clock's drift is far less than this in these specs.
 local nearly = 0.01
 
 --- One for a steady clock that shows 7 when Unix time is 100; and what the two show, which can be changed.
@@ -32,7 +32,7 @@ describe("autopilot.sync.service_clock", function()
     end
   )
 
-  it("knows from an answer what the whole seconds of Date and its travel leave open", function()
+  it("gives the range that the whole seconds of Date and the answer's travel leave", function()
     local clock = new()
     -- Made between 7 and 7.4 of ours, in the service's second from 500 to 501.
     clock:observe(500, 0.4, 7.4)
@@ -44,7 +44,7 @@ describe("autopilot.sync.service_clock", function()
     assert.near(7.4, latest, nearly)
   end)
 
-  it("never excludes the truth, and learns from every answer", function()
+  it("always includes the truth, and narrows with every answer", function()
     for _, ahead in ipairs { 0, 0.3, -0.7, 7200.123, -1e6 } do
       local clock = new()
       local width = math.huge
@@ -65,7 +65,7 @@ describe("autopilot.sync.service_clock", function()
     end
   end)
 
-  it("tells of a request when it was sent and answered, at the earliest and the latest", function()
+  it("gives the earliest and the latest time of a request's sending and answer", function()
     local clock = new()
     clock:observe(500, 0, 7)
     local earliest, latest = clock:observe(510, 2, 19)
@@ -73,7 +73,7 @@ describe("autopilot.sync.service_clock", function()
     assert.near(513, latest, nearly)
   end)
 
-  it("believes the newest answer when the service's clock was set", function()
+  it("trusts the newest answer when the service's clock was set", function()
     local clock = new()
     clock:observe(500, 0.2, 7.2)
     clock:observe(9000, 0.2, 8.2)
@@ -82,7 +82,7 @@ describe("autopilot.sync.service_clock", function()
     assert.is_true(latest - earliest < 2)
   end)
 
-  it("translates a moment from before the first answer, whatever Unix time showed then", function()
+  it("translates a time from before the first answer, for any Unix time then", function()
     local clock, shown = new()
     shown.unix = 3700
     clock:observe(500, 0, 7)
@@ -93,7 +93,7 @@ describe("autopilot.sync.service_clock", function()
 end)
 
 describe("Unix time", function()
-  it("is told and read as it is set now", function()
+  it("is read and written as it is set now", function()
     local clock, shown = new()
     assert.equal(103, clock:to_unix(10))
     assert.same({ 2, 2 }, { clock:of_unix(95) })
@@ -101,7 +101,7 @@ describe("Unix time", function()
     assert.equal(1103, clock:to_unix(10))
   end)
 
-  it("may have been told before it was set: then both moments are possible", function()
+  it("may be from before the clock was set: then both times are possible", function()
     for _, step in ipairs { 3600, -3600 } do
       local clock, shown = new()
       shown.unix, shown.steady = 150 + step, 57
@@ -114,7 +114,7 @@ describe("Unix time", function()
     end
   end)
 
-  it("is certain again for a time that was told after it was set", function()
+  it("is certain again for a time from after that", function()
     local clock, shown = new()
     shown.unix, shown.steady = 3750, 57
     assert.same({ 7, 57 }, { clock:of_unix(3700) })

@@ -5,7 +5,7 @@ local virtual_world = require "support.virtual_world"
 local record = virtual_world.record
 
 describe("client:status", function()
-  it("tells state, stamps, cooldown and readiness by the service's clock", function()
+  it("has state, stamps, cooldown and readiness by the service's clock", function()
     for _, ahead in ipairs { 0, 6 * 3600, -6 * 3600 } do
       local world = virtual_world.new { ahead = ahead }
       local client, service = world:emulated { duration = 30 }
@@ -44,7 +44,7 @@ describe("client:status", function()
     assert.equal("started", client:sync().outcome)
   end)
 
-  it("is ready where there never was a sync", function()
+  it("is ready if there was never a sync", function()
     local client = virtual_world.new():emulated()
     local status = client:status()
     assert.equal("unknown", status.sync_status)
@@ -65,7 +65,7 @@ describe("client:status", function()
     assert.is_false(status.ready)
   end)
 
-  it("is ready where cooldown = 0 says that there is none", function()
+  it("is ready with cooldown = 0", function()
     local world = virtual_world.new()
     local client, service = world:emulated(nil, { cooldown = 0 })
     service:trigger "contoso"
@@ -75,7 +75,7 @@ describe("client:status", function()
     assert.is_nil(status.cooldown_until)
   end)
 
-  it("does not forget its own sync because the record was read late", function()
+  it("remembers its own sync if the record is out of date", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     client:sync()
@@ -87,7 +87,7 @@ describe("client:status", function()
     assert.near(605, status.cooldown_remaining, 2)
   end)
 
-  it("is never ready while sync would answer by itself", function()
+  it("is never ready while sync would be refused locally", function()
     local world = virtual_world.new()
     local client = world:scripted({
       { status = 429 },
@@ -100,7 +100,7 @@ describe("client:status", function()
     assert.is_false(status.ready)
   end)
 
-  it("sends nothing while a Retry-After lasts, whichever request it came with", function()
+  it("sends nothing during a Retry-After of any request", function()
     for _, status in ipairs { 429, 409, 503 } do
       local world = virtual_world.new()
       local client, transport = world:scripted({
@@ -120,7 +120,7 @@ describe("client:status", function()
     end
   end)
 
-  it("waits for a Retry-After from before to pass, as its policy and deadline allow", function()
+  it("waits for an earlier Retry-After, as its policy and deadline allow", function()
     local world = virtual_world.new()
     local client, transport = world:scripted {
       { status = 409, headers = { ["Retry-After"] = "20" } },
@@ -135,7 +135,7 @@ describe("client:status", function()
     assert.equal(virtual_world.start + 20, world.time)
   end)
 
-  it("reads every form in which the record is written", function()
+  it("reads every form of the record", function()
     local world = virtual_world.new()
     local moment = 1767225595.0768271
     for _, case in ipairs {
@@ -169,7 +169,7 @@ describe("client:status", function()
     end
   end)
 
-  it("is unexpected where the answer is no record, and quotes nothing of it", function()
+  it("is unexpected for any other body, and does not quote it", function()
     local others = { "", "<html>hello</html>", "[]", "{}", '"hello"', '{"value":5}', "{hello" }
     for _, body in ipairs(others) do
       local client = virtual_world.new():scripted { { status = 200, body = body } }
@@ -201,7 +201,7 @@ describe("client:status", function()
     end
   )
 
-  it("tells a failure as it is", function()
+  it("reports a failure as sync does", function()
     for status, outcome in pairs {
       [401] = "unauthenticated",
       [403] = "forbidden",
@@ -215,7 +215,7 @@ describe("client:status", function()
     end
   end)
 
-  it("tells the service's time even where there is no Date", function()
+  it("has the service's time even without a Date", function()
     local world = virtual_world.new()
     local client = world:scripted { record { trigger = world.time - 100 } }
     local status = client:status()
@@ -223,7 +223,7 @@ describe("client:status", function()
     assert.near(510, status.cooldown_remaining, 1e-5)
   end)
 
-  it("is one line for a person", function()
+  it("is one line as text", function()
     local client = virtual_world.new():emulated { duration = 60 }
     client:sync()
     local line = tostring(client:status())

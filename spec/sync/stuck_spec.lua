@@ -1,4 +1,4 @@
--- A sync that is in progress for longer than `stuck_after`: how it is told, and only as far as it is known.
+-- A sync that is in progress for longer than `stuck_after`: how it is reported, and only if it is certain.
 
 local virtual_world = require "support.virtual_world"
 
@@ -24,7 +24,7 @@ local function status_of(given, options)
 end
 
 describe("a sync in progress for longer than stuck_after", function()
-  it("is told by client:status, with the seconds since its trigger and what to do", function()
+  it("is reported by client:status, with the seconds since its trigger and advice", function()
     for _, ahead in ipairs { 0, 7 * 3600, -7 * 3600 } do
       local status, world = status_of { trigger = 4321, last_sync = 90000, ahead = ahead }
       assert.near(4321, status.stuck_for, 1.1)
@@ -38,11 +38,11 @@ describe("a sync in progress for longer than stuck_after", function()
     end
   end)
 
-  it("is told where there never was a sync before", function()
+  it("is reported also for a tenant's first sync", function()
     assert.near(4321, status_of({ trigger = 4321 }).stuck_for, 1.1)
   end)
 
-  it("is told by one event for each sync, at the first look that shows it", function()
+  it("is reported by one event for each sync, when it is first seen", function()
     local _, world, client = status_of { trigger = 3601.5 }
     client:status()
     local events = world:events_of "stuck"
@@ -52,7 +52,7 @@ describe("a sync in progress for longer than stuck_after", function()
     assert.is_number(events[1].last_manual_trigger)
   end)
 
-  it("is not told before that time, nor where the option allows more", function()
+  it("is not reported before that time", function()
     for seconds, options in pairs { [3590] = {}, [7000] = { stuck_after = 7200 } } do
       local status, world = status_of({ trigger = seconds }, options)
       assert.is_nil(status.stuck_for)
@@ -62,7 +62,7 @@ describe("a sync in progress for longer than stuck_after", function()
     assert.is_number(status_of({ trigger = 700 }, { stuck_after = 600 }).stuck_for)
   end)
 
-  it("is not told where the stamps do not prove since when it runs", function()
+  it("is not reported if the stamps do not prove since when it runs", function()
     for _, given in ipairs {
       { last_sync = 90000 }, -- the service began it by itself, nobody knows when
       { trigger = 5000, last_sync = 5000 },
@@ -79,7 +79,7 @@ describe("a sync in progress for longer than stuck_after", function()
     end
   end)
 
-  it("is not told of a sync that was seen completed, when an older record follows", function()
+  it("is not reported for a sync that was seen completed, when an older record follows", function()
     local world = virtual_world.new()
     local now = math.floor(world:service_time())
     local client = world:scripted {
@@ -90,7 +90,7 @@ describe("a sync in progress for longer than stuck_after", function()
     assert.is_nil(client:status().stuck_for)
   end)
 
-  it("is not told of a sync that was seen failed, when the service has begun another", function()
+  it("is not reported for a sync that was seen failed, when another has begun", function()
     local world = virtual_world.new()
     local now = math.floor(world:service_time())
     local given = { trigger = now - 5000, last_sync = now - 90000, date = now }
@@ -103,7 +103,7 @@ describe("a sync in progress for longer than stuck_after", function()
     assert.equal(0, #world:events_of "stuck")
   end)
 
-  it("is not told by a record that was read late, when a later sync is known", function()
+  it("is not reported from an older record when a later sync is known", function()
     local world = virtual_world.new()
     local now = math.floor(world:service_time())
     local late = record { status = "inProgress", trigger = now - 5000, date = now }
@@ -116,7 +116,7 @@ describe("a sync in progress for longer than stuck_after", function()
     assert.equal(0, #world:events_of "stuck")
   end)
 
-  it("is told by client:wait while it waits, and in its report", function()
+  it("is reported by client:wait while it waits, and in its report", function()
     local world = virtual_world.new()
     local client, service = world:emulated({ duration = 9000 }, { stuck_after = 300 })
     service:trigger "contoso"
@@ -135,7 +135,7 @@ describe("a sync in progress for longer than stuck_after", function()
     assert.equal(1, #world:events_of "stuck")
   end)
 
-  it("is no longer told when it has completed", function()
+  it("is not reported after it has completed", function()
     local world = virtual_world.new()
     local client, service = world:emulated({ duration = 500 }, { stuck_after = 300 })
     service:trigger "contoso"
@@ -146,7 +146,7 @@ describe("a sync in progress for longer than stuck_after", function()
     assert.equal(1, #world:events_of "stuck")
   end)
 
-  it("is told by ensure, which it keeps from asking", function()
+  it("is reported by ensure, which cannot post because of it", function()
     local world = virtual_world.new()
     local client, service = world:emulated({ duration = 9000 }, { stuck_after = 300 })
     service:trigger "contoso"
@@ -157,7 +157,7 @@ describe("a sync in progress for longer than stuck_after", function()
     assert.matches("it may be stuck", failure.hint)
   end)
 
-  it("is told by ensure while it waits for its end, with the times as last read", function()
+  it("is reported by ensure while it waits for its end, with the times as last read", function()
     local world = virtual_world.new()
     local client, service = world:emulated({ duration = 1000 }, { stuck_after = 300 })
     service:trigger "contoso"

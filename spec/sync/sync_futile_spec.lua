@@ -25,7 +25,7 @@ local function assert_answered_by_client(world, client, transport, outcome, retr
 end
 
 describe("client:sync inside a cooldown that the client knows of", function()
-  it("posts nothing after a sync of its own, and tells exactly when to ask again", function()
+  it("posts nothing after its own sync, and says exactly when to ask again", function()
     local world = virtual_world.new()
     local client, transport = world:scripted { { status = 204 }, { status = 204 } }
     client:sync()
@@ -39,7 +39,7 @@ describe("client:sync inside a cooldown that the client knows of", function()
     assert.equal("started", client:sync().outcome)
   end)
 
-  it("either posts or says so when the cooldown ends between two looks at the clock", function()
+  it("either posts or reports it when the cooldown ends between two clock readings", function()
     for seconds = 605, 611 do
       local world = virtual_world.new()
       local step = 0
@@ -58,7 +58,7 @@ describe("client:sync inside a cooldown that the client knows of", function()
     end
   end)
 
-  it("counts from when the answer had come, however late it was", function()
+  it("counts from the answer's arrival, however late that was", function()
     local world = virtual_world.new()
     local client, service = world:emulated { faults = { { kind = "slow_answer", seconds = 20 } } }
     client:sync()
@@ -68,7 +68,7 @@ describe("client:sync inside a cooldown that the client knows of", function()
     assert.equal(2, service.requests.sync)
   end)
 
-  it("posts all the same with force", function()
+  it("posts anyway with force", function()
     local client, transport =
       virtual_world.new():scripted { { status = 204 }, { status = 429 }, { status = 204 } }
     client:sync()
@@ -77,7 +77,7 @@ describe("client:sync inside a cooldown that the client knows of", function()
     assert.equal(3, #transport.requests)
   end)
 
-  it("posts all the same where cooldown = 0 says that there is none", function()
+  it("posts anyway with cooldown = 0", function()
     local client, transport = virtual_world.new():scripted(
       { { status = 204 }, { status = 429 }, { status = 204 } },
       { cooldown = 0 }
@@ -101,7 +101,7 @@ describe("client:sync inside a cooldown that the client knows of", function()
     assert.equal("started", client:sync().outcome)
   end)
 
-  it("knows it from the record that it has read, whoever asked for that sync", function()
+  it("knows it from the record that it has read, for any client's sync", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     service:trigger "contoso"
@@ -119,7 +119,7 @@ describe("client:sync inside a cooldown that the client knows of", function()
     assert.equal("started", client:sync().outcome)
   end)
 
-  it("is exact in our clock, however wrong that is", function()
+  it("is exact in local time, for any local clock", function()
     for _, ahead in ipairs { 5 * 3600, -5 * 3600 } do
       local world = virtual_world.new { ahead = ahead }
       local client, service = world:emulated()
@@ -134,7 +134,7 @@ describe("client:sync inside a cooldown that the client knows of", function()
     end
   end)
 
-  it("knows it from a 429 after a wait that ended a moment early", function()
+  it("knows it from a 429 after a wait that ended slightly early", function()
     local world = virtual_world.new()
     local slept = {}
     local answers = { { status = 204 }, { status = 429 }, { status = 204 } }
@@ -153,7 +153,7 @@ describe("client:sync inside a cooldown that the client knows of", function()
     assert.near(610, slept[2], 1)
   end)
 
-  it("is each client's own knowledge", function()
+  it("does not share this with other clients", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     client:sync()
@@ -163,7 +163,7 @@ describe("client:sync inside a cooldown that the client knows of", function()
 end)
 
 describe("client:sync after a Retry-After", function()
-  it("does not take a token endpoint's for the service's", function()
+  it("ignores one of the token endpoint", function()
     local asked = 0
     local client, transport = virtual_world.new():scripted({ { status = 401 }, { status = 204 } }, {
       retry = false,
@@ -180,7 +180,7 @@ describe("client:sync after a Retry-After", function()
     assert.equal(2, #transport.requests)
   end)
 
-  it("posts nothing before that time, and reports as the service did", function()
+  it("posts nothing before that time, and reports the service's outcome", function()
     for status, outcome in pairs {
       [429] = "throttled",
       [409] = "in_progress",
@@ -205,7 +205,7 @@ describe("client:sync after a Retry-After", function()
     end
   end)
 
-  it("posts all the same with force", function()
+  it("posts anyway with force", function()
     local client, transport =
       virtual_world.new():scripted({ with_retry_after(429, "300"), { status = 204 } })
     client:sync()
@@ -213,7 +213,7 @@ describe("client:sync after a Retry-After", function()
     assert.equal(2, #transport.requests)
   end)
 
-  it("posts nothing either where cooldown = 0: a Retry-After is no cooldown", function()
+  it("posts nothing with cooldown = 0 either: a Retry-After is not a cooldown", function()
     local world = virtual_world.new()
     local client, transport = world:scripted(
       { with_retry_after(429, "300") },
@@ -223,7 +223,7 @@ describe("client:sync after a Retry-After", function()
     assert_answered_by_client(world, client, transport, "throttled", world.time + 300)
   end)
 
-  it("remembers that of a read of the status, too", function()
+  it("remembers one of a read of the status, too", function()
     local world = virtual_world.new()
     local client, transport = world:scripted({ with_retry_after(429, "300") }, { retry = false })
     client:status()
@@ -239,7 +239,7 @@ describe("client:sync after a Retry-After", function()
     assert.equal("throttled", select(2, client:sync({ force = true })).outcome)
   end)
 
-  it("does not take a 409 without one for a reason not to ask again", function()
+  it("does not wait after a 409 without one", function()
     local client, transport = virtual_world.new():scripted { { status = 409 }, { status = 204 } }
     assert.equal("in_progress", select(2, client:sync()).outcome)
     assert.equal("started", client:sync().outcome)

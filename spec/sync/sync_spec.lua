@@ -61,7 +61,7 @@ describe("client:sync", function()
     end
   )
 
-  it("needs no options, and takes an empty table for none", function()
+  it("needs no options, and accepts an empty table", function()
     local client = virtual_world
       .new()
       :scripted({ { status = 204 }, last = "repeat" }, { cooldown = 0 })
@@ -69,7 +69,7 @@ describe("client:sync", function()
     assert.equal("started", client:sync({}).outcome)
   end)
 
-  it("wraps up with what an Activity ID of Intune is: the attempt's client-request-id", function()
+  it("uses an Intune Activity ID as the attempt's client-request-id", function()
     local client = virtual_world.new():emulated { tenants = { contoso = { licensed = false } } }
     local failure = select(2, client:sync())
     assert.equal(failure.client_request_id, failure.activity_id)
@@ -91,7 +91,7 @@ describe("client:sync over several attempts", function()
   local unsent, lost = { network = { stage = "connect" } }, { network = { stage = "receive" } }
   local all = { "unreachable", "interrupted", "unavailable", "throttled" }
 
-  it("says that nothing was delivered only where none of them was sent", function()
+  it("reports not_delivered only if none of them was sent", function()
     local failure = report_of({ unsent, unsent, unsent }, all)
     assert.equal("unreachable", failure.outcome)
     assert.equal("no", failure.delivered)
@@ -110,14 +110,14 @@ describe("client:sync over several attempts", function()
     end
   end)
 
-  it("says yes as soon as one has arrived", function()
+  it("reports delivered as soon as one has arrived", function()
     local throttled = { status = 429, headers = { ["Retry-After"] = "1" } }
     assert.equal("yes", report_of({ throttled, unsent }, all).delivered)
     assert.equal("yes", report_of({ lost, { status = 403 } }, all).delivered)
     assert.equal("yes", report_of({ unsent, { status = 204 } }, all).delivered)
   end)
 
-  it("does not claim that nothing was sent when the token is lacking for a later one", function()
+  it("does not claim that nothing was sent if a later one has no token", function()
     local asked = 0
     local client = virtual_world.new():scripted({ { status = 500 } }, {
       token = function()

@@ -3,7 +3,7 @@
 local virtual_world = require "support.virtual_world"
 
 describe("client:sync with wait", function()
-  it("goes on until the sync has completed", function()
+  it("waits until the sync has completed", function()
     local world = virtual_world.new()
     local client, service = world:emulated { duration = 40 }
     local report = client:sync { wait = true }
@@ -20,7 +20,7 @@ describe("client:sync with wait", function()
     assert.is_truthy(report.last_sync)
   end)
 
-  it("tells of a sync that failed", function()
+  it("reports a sync that failed", function()
     local client = virtual_world.new():emulated {
       faults = { { kind = "failed_sync", seconds = 30, on = "sync" } },
     }
@@ -29,7 +29,7 @@ describe("client:sync with wait", function()
     assert.equal("yes", failure.delivered)
   end)
 
-  it("gives up waiting at the deadline, and keeps what is known of the start", function()
+  it("stops waiting at the deadline, and reports what is known of the start", function()
     local world = virtual_world.new()
     local began = world.time
     local client = world:emulated { duration = 4000 }
@@ -42,7 +42,7 @@ describe("client:sync with wait", function()
     assert.is_true(world.time <= began + 100)
   end)
 
-  it("waits an hour at most where no deadline is given", function()
+  it("waits an hour at most by default", function()
     local world = virtual_world.new()
     local began = world.time
     local client = world:emulated { duration = 1e5 }
@@ -50,7 +50,7 @@ describe("client:sync with wait", function()
     assert.is_true(world.time <= began + 3600 and world.time > began + 3500)
   end)
 
-  it("sends no token that could forge a header while it waits, either", function()
+  it("sends no token with control characters while it waits, either", function()
     local asked = 0
     local client, service = virtual_world.new():emulated(nil, {
       token = function()
@@ -64,13 +64,13 @@ describe("client:sync with wait", function()
     assert.equal(0, service.requests.status)
   end)
 
-  it("reads nothing where no sync was started", function()
+  it("reads nothing if no sync was started", function()
     local client, transport = virtual_world.new():scripted { { status = 409 } }
     assert.equal("in_progress", select(2, client:sync { wait = true }).outcome)
     assert.equal(1, #transport.requests)
   end)
 
-  it("does not lose the start to a deadline that leaves no time to wait", function()
+  it("reports the start also if the deadline leaves no time to wait", function()
     local world = virtual_world.new()
     local client = world:emulated()
     local failure = select(2, client:sync { wait = true, deadline = 0.5 })

@@ -23,7 +23,7 @@ describe("client:wait", function()
     assert.equal(1, service.requests.sync)
   end)
 
-  it("lists what it did, and why", function()
+  it("lists its steps and their reasons", function()
     local client = virtual_world.new():emulated { duration = 30 }
     client:sync()
     local report = client:wait()
@@ -37,7 +37,7 @@ describe("client:wait", function()
     end
   end)
 
-  it("never asks for a sync", function()
+  it("never starts a sync", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     client:wait { timeout = 60 }
@@ -45,7 +45,7 @@ describe("client:wait", function()
     assert.equal(0, service.requests.sync)
   end)
 
-  it("follows the record's last trigger where the client has started none", function()
+  it("waits for the record's last trigger if the client has started none", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     service:trigger("contoso", { duration = 50 })
@@ -58,7 +58,7 @@ describe("client:wait", function()
     assert.equal(reads + 1, service.requests.status)
   end)
 
-  it("follows its own sync, not one from before that has completed", function()
+  it("waits for its own sync, not for an earlier one", function()
     local world = virtual_world.new()
     local client, service = world:emulated { duration = 25 }
     service:trigger("contoso", { duration = 1 })
@@ -69,7 +69,7 @@ describe("client:wait", function()
     assert.is_true(world.time >= began + 25)
   end)
 
-  it("follows its own sync also where the status alone has proven it", function()
+  it("waits for its own sync also if only the status has proven it", function()
     local world = virtual_world.new()
     local client, service = world:emulated { duration = 25 }
     service:trigger("contoso", { duration = 1 })
@@ -97,7 +97,7 @@ describe("client:wait", function()
     assert.is_true(report.last_manual_trigger >= since)
   end)
 
-  it("does not take a last sync for a proof of when that sync began", function()
+  it("does not take a last sync for a proof of that sync's beginning", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     service:trigger("contoso", { duration = 50 })
@@ -120,7 +120,7 @@ describe("client:wait", function()
     end
   end)
 
-  it("tells of a sync that failed, with the service's time", function()
+  it("reports a failed sync, with the service's time", function()
     for _, ahead in ipairs { 0, 3600 } do
       local world = virtual_world.new { ahead = ahead }
       local client, service = world:emulated()
@@ -138,7 +138,7 @@ describe("client:wait", function()
     end
   end)
 
-  it("is not fooled by a failure from before", function()
+  it("ignores an earlier failure", function()
     local world = virtual_world.new()
     local client, service = world:emulated { duration = 20 }
     service:trigger("contoso", { duration = 1, failed = true })
@@ -148,7 +148,7 @@ describe("client:wait", function()
     assert.equal("completed", client:wait().outcome)
   end)
 
-  it("gives up when the time is over, with the last status that was read", function()
+  it("stops at its deadline, with the last status that was read", function()
     local world = virtual_world.new()
     local client = world:emulated { duration = 5000 }
     client:sync()
@@ -165,7 +165,7 @@ describe("client:wait", function()
     assert.is_truthy(tostring(failure):find "^wait contoso: timed_out")
   end)
 
-  it("waits an hour unless told otherwise", function()
+  it("waits an hour by default", function()
     local world = virtual_world.new()
     local client = world:emulated { duration = 1e6 }
     client:sync()

@@ -31,7 +31,7 @@ describe("autopilot.token.azure_cli with a program to run", function()
   local folder, remove_folder
   local popen = io.popen
 
-  -- Tells how it was called, and says and ends with what it was told to.
+  -- Prints its arguments, then the given output, and ends with the given code.
   local program = [[#!/bin/sh
 cd "${0%/*}" || exit 9
 printf '%s\n' "$@" >arguments

@@ -266,35 +266,14 @@ describe("autopilot.token.azure_cli", function()
     assert.are.same({}, lines)
   end)
 
-  it("runs nothing by itself on Windows", function()
-    local config = package.config
-    local sign_in, sign_in_by_run = azure_cli {}, scripted(printed(), 0)
-    rawset(package, "config", "\\" .. config:sub(2))
-    local token, message = sign_in(world_of().ask)
-    local token_by_run = sign_in_by_run(world_of().ask)
-    rawset(package, "config", config)
-    assert.is_nil(token)
-    assert.is_truthy(message:find "Windows" and message:find "option run")
-    assert.are.equal(opaque, token_by_run)
-  end)
-
   it("raises for a caller's mistake at the caller's line", function()
-    for complaint, given in pairs {
+    mistakes.assert_refused("azure_cli", azure_cli, {
       ["did you mean 'tenant'?"] = { tenent = guid },
       ["option 'tenant' must be a tenant id or a domain"] = { tenant = "a b" },
       ["option 'tenant' must be the id or a domain of one tenant"] = { tenant = "common" },
       ["option 'timeout' must be above 0"] = { timeout = 0 },
       ["option 'command' must be the name or path of a program"] = { command = "-az" },
       ["option 'scope' must be an https URL"] = { scope = "https://x.test/'" },
-    } do
-      local line
-      local message = mistakes.raised(function()
-        line = mistakes.this_line() + 1
-        local made = azure_cli(given)
-        return made
-      end)
-      assert.is_truthy(message:find(complaint, 1, true), message)
-      mistakes.assert_raised_at(line, message, "autopilot.token.azure_cli: ")
-    end
+    })
   end)
 end)

@@ -1,6 +1,13 @@
--- A token is fetched anew before its end; when that fails, the old one serves on.
+-- A token is renewed before its end; if that fails, the old one stays in use.
 
 local new_case = require("support.cached_provider").new
+
+--- What a provider returns whose first token is its last.
+local function fail_later(number)
+  if number > 1 then
+    return nil, "no network"
+  end
+end
 
 describe("a cached token that is to be refreshed early", function()
   local function with_refresh(answer)
@@ -66,11 +73,7 @@ describe("a cached token that is to be refreshed early", function()
   end)
 
   it("is asked for once when the clock was set back and no other can be had", function()
-    local case = with_refresh(function(number)
-      if number > 1 then
-        return nil, "no network"
-      end
-    end)
+    local case = with_refresh(fail_later)
     case.ask()
     case.time = 4000
     assert.equal("token-1", (case.ask()))
@@ -101,11 +104,7 @@ describe("a cached token that is to be refreshed early", function()
   end)
 
   it("is handed out further, but not beyond its minimum life", function()
-    local case = with_refresh(function(number)
-      if number > 1 then
-        return nil, "no network"
-      end
-    end)
+    local case = with_refresh(fail_later)
     case.ask()
     case.time = 5000 + 3290
     assert.equal("token-1", (case.ask()))

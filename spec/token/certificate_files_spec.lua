@@ -1,4 +1,4 @@
--- Certificates and keys in other forms than PEM: what the file is, and how to convert it, is told.
+-- Certificates and keys in other forms than PEM: the message names the form, and how to convert it.
 
 local certificate_world = require "support.certificate_world"
 local key_files = require "support.key_files"

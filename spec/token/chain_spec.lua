@@ -1,4 +1,4 @@
--- Several providers: which one is asked, and what is told when none has a token.
+-- Several providers: which one is asked, and the message when none has a token.
 
 local chain = require "autopilot.token.chain"
 local mistakes = require "support.mistakes"

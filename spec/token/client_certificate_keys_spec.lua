@@ -1,4 +1,4 @@
--- Keys and certificates in PEM, plain and encrypted: which are read, and what is told of the others.
+-- Keys and certificates in PEM, plain and encrypted: which are read, and the messages for the others.
 
 local base64url = require "autopilot.base.base64url"
 local certificate_world = require "support.certificate_world"

@@ -20,7 +20,7 @@ local failures = {
   { network = { stage = "receive", message = "GOAWAY", delivered = "unknown" } },
 }
 
---- A client whose token endpoint, and whose service, give these answers; what it waited, what it sent.
+--- A client whose token endpoint, and whose service, give these answers; its sleeps, and its requests.
 ---@param first table? the service's first answer
 local function world_of(endpoint, given, first)
   local time, world = 0, { waits = {}, asked = 0, sent = 0 }

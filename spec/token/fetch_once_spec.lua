@@ -147,7 +147,7 @@ describe("a fetch that many ask for", function()
   end)
 
   it("finds out that a sleep lets others run unseen, as OpenResty's does", function()
-    -- Its scheduler runs others inside of the sleep, whose coroutine seems to run through.
+    -- Its scheduler runs other coroutines during a sleep, without a visible yield.
     local leases, taken = fetch_world.leases()
     local threads, calls = {}, 0
     local function sleep()

@@ -1,4 +1,4 @@
--- A fetch whose coroutine is never resumed is given up: waiting for it always ends.
+-- A fetch whose coroutine is never resumed is abandoned: waiting for it always ends.
 
 local Leases = require "autopilot.base.lease"
 local core = require "autopilot.core"

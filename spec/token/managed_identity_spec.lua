@@ -134,6 +134,9 @@ describe("autopilot.token.managed_identity", function()
     assert.is_nil(token)
     assert.is_truthy(message:find("self-signed certificate", 1, true))
     assert.is_truthy(details.hint:find("http.ca_file", 1, true))
+    failure = { stage = "connect", message = "refused", delivered = "no" }
+    details = select(3, ask("service_fabric", { { network = failure } }))
+    assert.is_truthy(details.hint:find("check IDENTITY_ENDPOINT", 1, true), details.hint)
     assert.is_true(details.is_transient)
   end)
 
@@ -355,7 +358,7 @@ describe("autopilot.token.managed_identity", function()
   end)
 
   it("raises for a caller's mistake at the caller's line", function()
-    for complaint, given in pairs {
+    mistakes.assert_refused("managed_identity", managed_identity, {
       ["did you mean 'client_id'?"] = { clientid = "x" },
       ["option 'client_id' must be one line of text"] = { client_id = "" },
       ["takes one of 'client_id', 'resource_id' and 'object_id'"] = {
@@ -363,13 +366,6 @@ describe("autopilot.token.managed_identity", function()
         object_id = "b",
       },
       ["option 'probe' must be above 0"] = { probe = 0 },
-    } do
-      local message = mistakes.raised(function()
-        local made = managed_identity(given)
-        return made
-      end)
-      assert.is_truthy(message:find(complaint, 1, true), message)
-      assert.is_truthy(message:find "^spec/token/managed_identity_spec.lua:%d+: autopilot.token.m")
-    end
+    })
   end)
 end)

@@ -152,8 +152,8 @@ describe("autopilot.token.oauth: a network", function()
       return select(2, refusal { network = network }).hint
     end
     local found = hint { stage = "resolve", message = "no such name" }
-    local want = "^The token endpoint's name was not found .* check the name in authority"
-    assert.is_truthy(found:find(want), found)
+    assert.is_truthy(found:find "^The token endpoint's name was not found", found)
+    assert.is_truthy(found:find("check the name in authority or AZURE_AUTHORITY_HOST,", 1, true))
     found = hint { stage = "proxy", message = "refused (proxy set by HTTPS_PROXY)" }
     assert.is_truthy(found:find("^The proxy that HTTPS_PROXY names", 1), found)
     found = hint { stage = "tls", message = "certificate is not yet valid" }

@@ -211,46 +211,27 @@ describe("autopilot.token.refresh_token", function()
   end)
 
   it("raises for a caller's mistake at the caller's line, without a secret", function()
-    for complaint, given in pairs {
+    local function with(given)
+      return overlay({ client_id = "app", refresh_token = first }, given)
+    end
+    mistakes.assert_refused("refresh_token", refresh_token, {
       ["option 'refresh_token' is required"] = { client_id = "app" },
       ["option 'refresh_token' must be one word"] = { client_id = "app", refresh_token = "hush x" },
       ["option 'client_id' is required"] = { refresh_token = first },
-      ["takes a secret or a certificate, and not both"] = {
-        client_id = "app",
-        refresh_token = first,
+      ["takes a secret or a certificate, and not both"] = with {
         client_secret = secret,
         certificate = "hush.pem",
       },
-      ["option 'private_key' needs the option 'certificate'"] = {
-        client_id = "app",
-        refresh_token = first,
-        private_key = "hush.pem",
-      },
-      ["option 'algorithm' needs the option 'certificate'"] = {
-        client_id = "app",
-        refresh_token = first,
-        algorithm = "RS256",
-      },
-      ["option 'passphrase' needs the option 'certificate'"] = {
-        client_id = "app",
-        refresh_token = first,
+      ["option 'private_key' needs the option 'certificate'"] = with { private_key = "hush.pem" },
+      ["option 'algorithm' needs the option 'certificate'"] = with { algorithm = "RS256" },
+      ["option 'passphrase' needs the option 'certificate'"] = with {
         client_secret = secret,
         passphrase = "hush",
       },
-      ["takes only one of the options 'client_secret' and 'client_secret_file'"] = {
-        client_id = "app",
-        refresh_token = first,
+      ["takes only one of the options 'client_secret' and 'client_secret_file'"] = with {
         client_secret = secret,
         client_secret_file = "hush",
       },
-    } do
-      local message = mistakes.raised(function()
-        local made = refresh_token(given)
-        return made
-      end)
-      assert.is_truthy(message:find(complaint, 1, true), message)
-      assert.is_truthy(message:find "^spec/token/refresh_token_spec.lua:%d+: ")
-      token_world.assert_nowhere("hush", message)
-    end
+    }, "hush")
   end)
 end)

@@ -5,6 +5,13 @@ local mistakes = require "support.mistakes"
 local token = require "autopilot.token"
 local virtual_world = require "support.virtual_world"
 
+--- A client that signs in with a secret, and its service.
+local function signing_in(world)
+  local provider = token.client_secret { client_id = "app", client_secret = "s" }
+  local clients = { app = { secret = "s" } }
+  return world:emulated({ clients = clients }, { token = provider, cooldown = 0 })
+end
+
 describe("autopilot.token", function()
   it("is a part of the library", function()
     assert.equal(token, autopilot.token)
@@ -30,11 +37,7 @@ describe("autopilot.token", function()
 
   it("keeps the tokens of what it makes: one token request for many syncs", function()
     local world = virtual_world.new()
-    local provider = token.client_secret { client_id = "app", client_secret = "s" }
-    local client, service = world:emulated(
-      { clients = { app = { secret = "s" } } },
-      { token = provider, cooldown = 0 }
-    )
+    local client, service = signing_in(world)
     for _ = 1, 5 do
       assert(client:sync())
       world:pass(600)
@@ -47,11 +50,7 @@ describe("autopilot.token", function()
 
   it("replaces a token that the service refuses", function()
     local world = virtual_world.new()
-    local provider = token.client_secret { client_id = "app", client_secret = "s" }
-    local client, service = world:emulated(
-      { clients = { app = { secret = "s" } } },
-      { token = provider, cooldown = 0 }
-    )
+    local client, service = signing_in(world)
     assert(client:status())
     -- All that it knew is lost: it is another service now.
     local known = service.tokens

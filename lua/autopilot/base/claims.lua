@@ -3,7 +3,7 @@
 --
 -- A service that refuses a token before it expires says so in a 401: `claims`, JSON in base64, usually with
 -- `error="insufficient_claims"`. This module turns it into the text for the token endpoint. Asking for the
--- token is left to others; `jwt` reads the claims of a token.
+-- -- The token is requested elsewhere; `jwt` reads the claims of a token.
 --
 -- A value of WWW-Authenticate may hold several challenges (RFC 9110 sections 11.2 to 11.6.1), and several
 -- headers arrive joined by ", ": the reader distinguishes a new scheme from a further parameter of the scheme
@@ -18,7 +18,7 @@ local claims = {}
 -- Bytes. All headers together have a few thousand.
 local longest = 16 * 1024
 
--- How often to look for another challenge behind a malformed one.
+-- How often to look for another challenge after a malformed one.
 local most_searches = 16
 
 -- "cp1": this client understands claims challenges.
@@ -120,7 +120,7 @@ end
 --- The claims request for the token endpoint after a 401: the claims that one of its challenges requires,
 -- and this client's capability. Nil when no challenge requires claims. Never raises.
 --
--- A malformed challenge does not hide one behind it, which may be in another header: reading starts again
+-- A malformed challenge does not hide a later one, which may be in another header: reading starts again
 -- at the next "Bearer".
 ---@param header string|number|nil the WWW-Authenticate headers, repeated ones joined by ", "
 ---@return string? request JSON

@@ -1,4 +1,4 @@
---- Reads RFC 3339 timestamps, Retry-After and the obsolete forms of HTTP-date; writes times for stores.
+--- Reads HTTP-date, RFC 3339 timestamps and Retry-After; writes times for stores and for people.
 --
 -- The readers are strict, like the one of `autopilot.base.http_date`. (`CURLINFO_RETRY_AFTER` is 0 both for
 -- "absent" and for "unreadable".)
@@ -9,65 +9,13 @@ local floor = math.floor
 
 local dates = {}
 
---- The text without spaces and tabs around it.
-local function trim(text)
-  local first = text:find "[^ \t]"
-  return first and text:match(".*[^ \t]", first) or ""
-end
-
---- The latest year with these last two digits in which the date is at most 50 years after `now`
--- (RFC 9110 section 5.6.7); nil when no such year is left.
-local function complete_year(digits, month, day, hour, minute, second, now)
-  local seconds = ((day - 1) * 24 + hour) * 3600 + minute * 60 + second
-  for year = 9900 + digits, 0, -100 do
-    if http_date.month_begin(year - 50, month) * 86400 + seconds <= now then
-      return year
-    end
-  end
-end
-
---- Reads the value of `Date`, `Retry-After` or `Sunset`. Exactly the three forms of RFC 9110 section 5.6.7
--- are read, with nothing but spaces and tabs around them:
---
---     Sun, 06 Nov 1994 08:49:37 GMT       the one in use
---     Sunday, 06-Nov-94 08:49:37 GMT      RFC 850, obsolete
---     Sun Nov  6 08:49:37 1994            C's asctime, obsolete
---
--- A date with the wrong day of the week is refused: it could mean two days. That also saves a
--- two-digit year from a wrong local clock: a date some centuries off falls on another day of the week.
----@param text string? nil: there is no such header
----@param now number? Unix seconds, for the two-digit year only; default: the system's clock
----@return number? seconds Unix seconds; nil when the text is not an HTTP date
-function dates.read_http_date(text, now)
-  local in_use = http_date.read(text)
-  if in_use or type(text) ~= "string" then
-    return in_use
-  end
-  text = trim(text)
-  local is_short = true
-  local weekday, month, day, hour, minute, second, year =
-    text:match "^(%a%a%a) (%a%a%a) ([ %d]%d) (%d%d):(%d%d):(%d%d) (%d%d%d%d)$"
-  if not weekday then
-    is_short = false
-    weekday, day, month, year, hour, minute, second =
-      text:match "^(%a+), (%d%d)%-(%a%a%a)%-(%d%d) (%d%d):(%d%d):(%d%d) GMT$"
-  end
-  month = http_date.months[month]
-  if month and not is_short then
-    year = complete_year(year, month, day, hour, minute, second, now or os.time())
-  end
-  if not month or not year then
-    return nil
-  end
-  local seconds, name = http_date.unix_time(year, month, day, hour, minute, second)
-  return seconds and weekday == (is_short and name:sub(1, 3) or name) and seconds or nil
-end
+dates.read_http_date = http_date.read
 
 --- The longest wait that is read, in seconds: RFC 9111 section 1.2.2 gives this value to an overflow.
 dates.longest_wait = 2 ^ 31
 
---- A number whose whole part is digits, too. It is read as one text, which does not depend on the decimal
--- point of the locale, and is rounded once: i386 would round a sum twice. A double holds 15 digits exactly.
+--- The number with these digits before and after the decimal point. It is read as one text without the point, which
+-- depends on the locale, and is rounded once: i386 would round a sum twice. A double holds 15 digits exactly.
 local function decimal(whole, digits)
   digits = digits:sub(1, 15)
   return tonumber(whole .. digits .. "e-" .. #digits)
@@ -107,12 +55,11 @@ end
 
 --- Reads one value of Retry-After: digits with an optional fraction, or a date.
 local function read_wait(text, now)
-  text = trim(text)
-  local whole, digits = text:match "^(%d+)%.?(%d*)$"
+  local whole, digits = text:match "^[ \t]*(%d+)%.?(%d*)[ \t]*$"
   if whole and (digits ~= "" or not text:find(".", 1, true)) then
     return digits == "" and tonumber(whole) or decimal(whole, digits)
   end
-  local moment = dates.read_http_date(text, now)
+  local moment = http_date.read(text, now)
   local wait = moment and moment - now
   -- NaN, where `now` is NaN: the wait is unknown, not 0.
   return wait and wait == wait and math.max(0, wait) or nil

@@ -16,7 +16,7 @@ local byte_order_mark = "\239\187\191"
 
 local codec, locale
 
---- The codec for the present locale, made anew where that has changed, or with `is_new`.
+--- The codec for the present locale; a new one if the locale has changed, or with `is_new`.
 local function current(is_strict, is_new)
   local present = os.setlocale(nil, "numeric")
   if is_new or present ~= locale then

@@ -1,9 +1,9 @@
---- Stands in for a module that few calls need, and loads it when it is first used:
+--- Loads a module that few calls need when it is first used:
 --
 --     local recover = lazy "autopilot.sync.recover"   -- at the top of a file
 --     recover.settle(call)                            -- loads the module, then calls it
 --
--- Written at the top of a file like `require`, so that what a file needs is seen. The module is a table whose
+-- Written at the top of a file like `require`, so that a reader sees what the file needs. The module is a table whose
 -- fields are read, or a function that is called.
 
 ---@param name string

@@ -6,6 +6,8 @@ local kept_back_by = {
   CLOSED = true,
   DEADLINE = true,
   TENANT_CIRCUIT_OPEN = true,
+  LEASE_ENDED = true,
+  CURLE_FAILED_INIT = true,
   PHASE = true,
   C_BOUNDARY = true,
 }
@@ -23,16 +25,17 @@ local hints_of_stages = {
     .. "sent: check that it runs and lets this host through.",
 }
 
-local environment_proxy = "The proxy that %s names could not be used and nothing was sent: correct "
-  .. "or unset it, or except the host by no_proxy."
+local environment_proxy = "The proxy that %s names could not be used and nothing was sent: "
+  .. "correct or unset it, or except the host by no_proxy."
 
 local wrong_clock =
   "The PEER's certificate is not yet valid by this machine's clock: set the clock."
 
-local other_name = "The PEER's certificate is for another name and nothing was sent: check SETTING, "
-  .. "if one is given, then DNS, and whether a proxy or portal answers in the PEER's place."
+local other_name = "The PEER's certificate is for another name and nothing was sent: check "
+  .. "SETTING, if one is given, then DNS, and whether a proxy or portal answers in the "
+  .. "PEER's place."
 
---- The hint; nil where the stage tells nothing.
+--- The hint; nil for a stage without one.
 ---@param network { stage: string?, name: string?, message: string? } the message without secrets
 ---@param peer "service"|"token endpoint" what was to be asked
 ---@param setting string the option or variable that names its address

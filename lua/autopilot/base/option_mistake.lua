@@ -41,7 +41,7 @@ function mistake.nearest(wrong, names)
   return nearest
 end
 
--- Options that people take for each other: some calls have the one, some the other.
+-- Options that are often confused: some calls have the one, some the other.
 local counterparts = { deadline = "timeout", timeout = "deadline" }
 
 --- The option that was probably meant, as the end of a sentence: ` (did you mean 'http.proxy'?)`. Empty when none is
@@ -111,7 +111,7 @@ function mistake.type(option, rule, value)
   )
 end
 
---- What a number must be that is outside the limits of its rule.
+--- The limits of a number, for the message about one outside of them.
 ---@param rule autopilot.OptionRule
 ---@param value number
 ---@return string

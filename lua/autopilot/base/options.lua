@@ -3,7 +3,10 @@
 -- A caller's mistake raises at the caller's line, names the option by its path (`http.ca_file`) and
 -- suggests the option that was probably meant. Each module has its own rules.
 
-local mistake_of = require("autopilot.base.lazy") "autopilot.base.option_mistake"
+local lazy = require "autopilot.base.lazy"
+
+local core = lazy "autopilot.core"
+local mistake_of = lazy "autopilot.base.option_mistake"
 
 local options = {}
 
@@ -129,6 +132,19 @@ function options.check(name, rules, given, level)
     error(name .. ": " .. mistake, level)
   end
   return checked
+end
+
+--- What a token must be, which is not quoted; nil: it may be sent.
+---@param token any
+---@return string?
+function options.token_complaint(token)
+  if type(token) ~= "string" then
+    return ("must be a string (got %s)"):format(type(token))
+  elseif token == "" then
+    return "must not be empty"
+  elseif token:find "^[Bb]earer%s" or not core.is_header_text(token) then
+    return "must be without CR, LF, NUL and the word 'Bearer'"
+  end
 end
 
 --- Raises, at the line that called a method, if it was not called with a colon: if `self` does not have the field.

@@ -1,17 +1,8 @@
 --- The passwords in the address of a database, or in settings of libpq (`host=… password=…`).
 
-local passwords = {}
+local percent_decoded = require("autopilot.base.url").percent_decoded
 
---- The text that was percent-encoded.
----@param text string
----@return string
-function passwords.percent_decoded(text)
-  return (
-    text:gsub("%%(%x%x)", function(digits)
-      return string.char(tonumber(digits, 16))
-    end)
-  )
-end
+local passwords = {}
 
 --- The value at the beginning of a text of settings: in quotes, or up to a blank. A backslash escapes the
 -- character behind it.
@@ -33,10 +24,10 @@ function passwords.find(text)
   local function add(password)
     if password ~= "" then
       found[#found + 1] = password
-      found[#found + 1] = password:find "%%%x%x" and passwords.percent_decoded(password) or nil
+      found[#found + 1] = password:find "%%%x%x" and percent_decoded(password) or nil
     end
   end
-  -- Up to the last `@`, because people forget to encode. Libraries then take pieces of the password for the
+  -- Up to the last `@`, because `@` in passwords is often not encoded. Libraries then take pieces of it for the
   -- host, the port or the name of the database.
   local behind_user = text:match "^%a+://.-:(.*)@"
   if behind_user then

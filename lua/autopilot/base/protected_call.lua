@@ -1,7 +1,7 @@
 --- `pcall` for functions of the user that may yield: providers, sleeps, event handlers.
 --
 -- From Lua 5.2 on and in LuaJIT a function may yield through `pcall`. In plain Lua 5.1 it may not;
--- there the function runs in a coroutine of its own, and its yields are passed on to the outer coroutine.
+-- there the function runs in its own coroutine, and its yields are passed on to the outer coroutine.
 --
 -- The error of Ctrl-C is raised again, because it is not a failure of the function that was running.
 
@@ -14,7 +14,7 @@ local function caught(ok, ...)
   return ok, ...
 end
 
--- Decided by the interpreter's name and not by a trial, because a module may be loaded where nothing can
+-- Decided by the interpreter's version and not by a trial, because a module may be loaded where no code can
 -- yield.
 if _VERSION ~= "Lua 5.1" or rawget(_G, "jit") then
   ---@return boolean ok, any ... the results, or the error

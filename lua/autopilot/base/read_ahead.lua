@@ -6,7 +6,7 @@
 
 local compile = loadstring or load -- luacheck: ignore 113 (Lua 5.1 compiles a text with the former)
 
--- Bytes. A file with more is loaded at once; none of ours has. Reading so many takes half the time of `*a`.
+-- Bytes. A larger file, of which there is none, is loaded at once. Reading so many takes half the time of `*a`.
 local longest = 65536
 
 --- The text of a module's file, and the file's path. Nil when none of the places has one.
@@ -23,7 +23,7 @@ local function read_module(name, places)
   end
 end
 
---- Reads modules of ours; `require` then takes what was read. Raises what `require` raises for a module that does
+--- Reads modules of this library, for a later `require`. Raises what `require` raises for a module that does
 -- not exist.
 ---@param names string without `autopilot.`, with blanks between them
 return function(names)

@@ -9,6 +9,7 @@
 -- shorter is searched for as a whole. The work is linear in the length of the text.
 
 local core = require "autopilot.core"
+local percent_decoded = require("autopilot.base.url").percent_decoded
 local sentence = require "autopilot.base.sentence"
 
 local redact = {}
@@ -18,7 +19,7 @@ local mark = "[redacted]"
 -- Characters in a row that count as a part of a secret.
 local shortest_part = 16
 
--- Wherever a part stands in a text, it contains one of these blocks: every `step` characters, one of `block`
+-- Every part that a text repeats contains one of these blocks: every `step` characters, one of `block`
 -- characters is compared with the secret.
 local block = 5
 local step = shortest_part - block + 1
@@ -52,7 +53,7 @@ local function undo_codes(text)
   return (text:gsub("\\x(%x%x)", character))
 end
 
---- Undoes JSON's other escapes. They wait for those by codes, which may be behind a backslash that was escaped.
+--- Undoes JSON's other escapes, after those by codes, which may be behind a backslash that was escaped.
 local function undo_escapes(text)
   if text:find "\\u%x%x%x%x" or text:find "\\x%x%x" then
     return text
@@ -60,12 +61,8 @@ local function undo_escapes(text)
   return (text:gsub("\\([bfnrt])", controls):gsub("\\", ""))
 end
 
-local function undo_percent(text)
-  return (text:gsub("%%(%x%x)", character))
-end
-
--- The encodings, each undone by itself: once. What was hidden by one may look like another.
-local decoders = { undo_codes, undo_escapes, undo_percent }
+-- The encodings, each undone once and alone, because the decoded text may look encoded in another way.
+local decoders = { undo_codes, undo_escapes, percent_decoded }
 for _, decode in ipairs(sentence.reference_decoders) do
   decoders[#decoders + 1] = decode
 end
@@ -134,7 +131,7 @@ local function readings_of(whole, steps)
   return readings
 end
 
---- The text without any encoding, as far as most_layers go.
+--- The text without any encoding, down to `most_layers`.
 local function decoded(text)
   for _ = 0, most_layers do
     for _, decode in ipairs(decoders) do
@@ -192,7 +189,7 @@ local function find_word(text, from, word)
   return start, finish
 end
 
---- Makes a function that finds where a text repeats a secret, from a position on. An empty one stands nowhere.
+--- Makes a function that finds where a text repeats a secret, from a position on. An empty secret is never found.
 local function finder_of(secret)
   if #secret >= shortest_part then
     return part_finder(secret)
@@ -216,7 +213,7 @@ local function new_finders()
   })
 end
 
---- Moves the end of a token back to before the full stops that it ends with.
+--- Moves the end of a token back to before its final full stops.
 local function before_full_stop(text, finish)
   while text:byte(finish) == 46 do
     finish = finish - 1

@@ -73,7 +73,7 @@ function sentence.valid(text)
   return table.concat(parts)
 end
 
---- At most `limit` characters, the last of them an ellipsis where some are left out.
+--- The text, cut to `limit` characters with an ellipsis.
 local function shown(text, limit)
   local parts, room = {}, limit - 1
   each_part(text, function(part)

@@ -1,4 +1,4 @@
---- Parts of URLs, and which hosts are this machine: only to them requests may go over plain http.
+--- Parts of URLs, percent-encoding, and which hosts are this machine: plain http is allowed only to them.
 
 local url = {}
 
@@ -20,12 +20,22 @@ function url.split(text)
   end
 end
 
---- Returns a URL's scheme and place without user and password. Behind the place there must be no `@`.
+--- Returns a URL's scheme and host, without user and password. After the host there must be no `@`.
 ---@param text string
 ---@return string
 function url.without_user(text)
   local scheme, rest = text:match "^(%a[%w+.-]*://)(.*)$"
   return (scheme or "") .. (rest or text):match "[^@]*$"
+end
+
+--- The text that was percent-encoded. A percent sign that is not followed by two digits stays.
+---@param text string
+---@return string
+function url.percent_decoded(text)
+  local decoded = text:gsub("%%(%x%x)", function(digits)
+    return string.char(tonumber(digits, 16))
+  end)
+  return decoded
 end
 
 --- Whether a host certainly is this machine: localhost, ::1, or an address (not a name) in 127.0.0.0/8.

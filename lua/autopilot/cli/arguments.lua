@@ -1,7 +1,7 @@
 --- Reads the command line with argparse: which command, with which options, or what is wrong with it.
 --
--- By itself argparse prints messages and ends the process. Here it does neither: what is to be printed is raised, as
--- `{ text = … }` where it was asked for, else as `{ mistake = … }`.
+-- argparse alone prints messages and ends the process. Here, both are raised as errors:
+-- `{ text = … }` for a text that was asked for, else `{ mistake = … }`.
 
 local argparse = require "argparse"
 local commands = require "autopilot.cli.commands"
@@ -68,7 +68,7 @@ local function add_common(parser, found)
   }
 end
 
--- Options that people try, and what to do instead. They would make a secret an argument, which every user of the
+-- Options that users may try, and what to do instead. They would make a secret an argument, which every user of the
 -- machine can read and a shell keeps in a file. A mere "unknown option" would make people try other names.
 local refused = {
   ["give the token in AUTOPILOT_TOKEN, or in a file with --token-file"] = "--token --access-token "
@@ -134,7 +134,7 @@ end
 -- What a value such as `DURATION` may be, in the help of each command that has one.
 local durations = "A DURATION is a number of seconds, or has a unit: 90s, 10m, 2h, 1d.\n\n"
 
---- What `--version` prints: what a report of a fault has to name.
+--- What `--version` prints: the versions that a fault report must name.
 local function version_text()
   local info = core.info()
   local lua = _G.jit and _G.jit.version or _VERSION
@@ -190,7 +190,7 @@ local function join_signed(args)
   return joined
 end
 
---- Reads the arguments. Raises what is wrong with them, or the text that they ask for.
+--- Reads the arguments. Raises an error for a mistake, or with the text that they ask for.
 ---@param args string[]
 ---@return autopilot.cli.Command command
 ---@return table<string, any> options

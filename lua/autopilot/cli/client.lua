@@ -13,7 +13,7 @@ local dry_run = lazy "autopilot.cli.dry_run"
 
 local client = {}
 
---- The store that several processes share, or nil.
+--- The store of `--store`, or nil.
 local function store_of(given, context)
   local place, origin = context:find(given, "store")
   if not place then
@@ -26,7 +26,7 @@ local function store_of(given, context)
   return opened
 end
 
--- What fails beside the requests, by the event of a client or a fleet that tells it.
+-- Failures other than those of requests, by the event of a client or a fleet.
 local failures = {
   store_failed = "nothing is shared with others: ",
   state_error = "the state cannot be used now: ",
@@ -45,7 +45,7 @@ local function words_of(event, has_several)
   return has_several and event.tenant and event.tenant .. " " .. line or line
 end
 
---- Tells the user of an event: of a failed store or state, the first time; with `--verbose`, of every event. For the
+--- Prints an event: a failure of the store or state, the first time; with `--verbose`, every event. For the
 -- option `on_event`.
 function client.tell(event, context)
   local failure = failures[event.type]
@@ -58,7 +58,7 @@ function client.tell(event, context)
   end
 end
 
---- The options of a client, but for its token, as the command line and the environment give them.
+--- The options of a client, except its token, from the command line and the environment.
 ---@return autopilot.ClientOptions
 function client.describe(given, context)
   local timeout, attempts, proxy = given.timeout, given.attempts, given.proxy
@@ -86,7 +86,7 @@ function client.describe(given, context)
   }
 end
 
---- Makes a client. What is wrong with one of its options is told by the name that the user knows.
+--- Makes a client. An error about one of its options names the command's option.
 ---@param described autopilot.ClientOptions
 function client.make(described, given, context)
   local made, result = pcall(require "autopilot.client", described)
@@ -98,7 +98,7 @@ function client.make(described, given, context)
   if not value then
     error(result, 0)
   end
-  wrong = wrong:gsub(" %(got string%)$", ""):gsub("option '(%l+)'", "--%1"):gsub(" ''$", " 'none'")
+  wrong = wrong:gsub("option '(%l+)'", "--%1"):gsub(" ''$", " 'none'")
   refuse(("%s %s"):format(origin, wrong))
 end
 

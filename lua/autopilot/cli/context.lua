@@ -27,7 +27,7 @@ local variables = require("autopilot.cli.options").variables
 local Context = {}
 Context.__index = Context
 
---- The context of the system; `world` is what a test puts in the place of some of its parts.
+--- The context of the system; `world` replaces parts of it in tests.
 ---@return autopilot.cli.Context
 function Context.new(world)
   local self = {
@@ -48,7 +48,7 @@ function Context.new(world)
     self.is_terminal = core.terminal_width() ~= nil
   end
   self.is_terminal = self.is_terminal and self.getenv "TERM" ~= "dumb"
-  -- A console of Windows would show the codes unless it is told otherwise.
+  -- A Windows console would show escape codes as text by default.
   local is_windows = package.config:sub(1, 1) == "\\"
   local has_colour = self.is_terminal and not is_windows and not self:variable "NO_COLOR"
   self.output = Output.new(self.stdout, self.stderr, has_colour)
@@ -74,14 +74,14 @@ function Context:find(given, name)
   return value, value and variable or table.concat({ option, variable }, " or ")
 end
 
---- Keeps a secret, if there is one, out of everything that is printed from now on.
+--- Keeps a secret, if given, out of all later output.
 function Context:hide(secret)
   if secret then
     self.secrets[secret] = secret -- many tenants may share one
   end
 end
 
---- Tells what happens, with `--verbose`: prints a line on standard error, with the seconds since the first.
+--- With `--verbose`, prints a line on standard error, with the seconds since the first.
 function Context:note(line)
   local clock = self.clock()
   self.noted_at = self.noted_at or clock
@@ -96,7 +96,7 @@ function Context:read_input(most)
   return self.input
 end
 
---- Makes SIGTERM end the command as Ctrl-C does: with an error that `main` reports, and not without a word.
+--- Makes SIGTERM end the command as Ctrl-C does, with an error that `main` reports.
 function Context:report_termination()
   core.pass_on_termination()
   table.insert(self.at_end, core.release_interrupt)

@@ -20,7 +20,7 @@ local function reason_of(name, seconds)
     or ("the cooldown lasts %s more"):format(text.duration(math.ceil(seconds)))
 end
 
---- What `sync` would do. It does not read the record: it sends a request, unless the store tells of a cooldown.
+--- What `sync` would do. It does not read the record: it sends a request, unless the store has a cooldown.
 ---@param stored_until number? when that cooldown ends
 function plans.sync(call, report, stored_until)
   local stored_for = stored_until and stored_until - call:now() or 0

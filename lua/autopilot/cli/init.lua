@@ -14,8 +14,8 @@ local cli = {}
 -- the signal's number, as in a shell.
 local failed, wrong_usage, interrupted, terminated = 1, 2, 130, 143
 
---- Prints what was raised: a text that was asked for, or one line that says, without a secret, why the command was
--- not carried out. Returns the exit code.
+--- Prints the raised value: a text that was asked for, or one line that says, without a secret, why the command
+-- failed. Returns the exit code.
 local function print_raised(context, raised)
   local output, message = context.output, tostring(raised.value)
   local ours = type(raised.value) == "table" and raised.value or {}

@@ -46,10 +46,10 @@ for variable, option in options.environment:gmatch "([%u_]+) +like (%-%-[%l-]+)"
   options.variables[option] = variable
 end
 
--- About three years: longer than anything that is waited for, and far from every overflow.
+-- About three years: longer than any wait, and far from every overflow.
 local most_seconds = 1e8
 
---- Ends the command: raises, in one sentence, what is wrong with how it was called, which `main` prints.
+--- Ends the command with an error about its arguments: raises the sentence, which `main` prints.
 function options.refuse(sentence)
   error({ mistake = sentence }, 0)
 end
@@ -62,7 +62,7 @@ function options.exclude(given, one, other)
   end
 end
 
---- The time that `--since` tells in Unix seconds, or nil. A time ago counts back from `from`.
+--- The time of `--since` in Unix seconds, or nil. A relative time counts back from `from`.
 function options.since(given, from, now)
   local since, complaint
   if given.since then
@@ -79,7 +79,10 @@ end
 local function converter(must, read, is_secret)
   return function(name)
     return function(given)
-      local value, hint = read(given, name)
+      if given == "" then
+        return nil, mistake.value(name, "must not be empty", given)
+      end
+      local value, hint = read(given)
       if value ~= nil then
         return value
       end
@@ -98,21 +101,22 @@ local duration = converter("be a duration above 0, such as 90s or 10m", function
   return seconds and seconds > 0 and seconds <= most_seconds and seconds or nil
 end)
 
---- A time. It stays a text, because a time ago counts from when the command runs.
+--- A time. It stays a text, because a relative time counts from when the command runs.
 options.time = converter("be " .. text.time_forms, function(given)
   return text.read_time(given, 0) and given
 end)
 
-local any_text = converter("not be empty", function(given)
-  return given ~= "" and given or nil
-end)
+local any_text = converter("be a text", tostring)
 
---- A file, or the address of a database or proxy. Other users of the machine can read arguments.
-local place = converter("not be empty, nor contain a password", function(given, name)
-  local elsewhere = options.variables[name] or name == "--proxy" and "HTTPS_PROXY" or "PGPASSWORD"
-  local is_right = given ~= "" and not passwords.find(given)[1]
-  return is_right and given or nil, ": give that in " .. elsewhere
-end, true)
+--- A converter for a file, or the address of a database or proxy. It refuses a password, which other users could read.
+---@param variable string where a password may be
+local function without_password(variable)
+  local must = "not contain a password, which other users of this machine could read: "
+    .. "it may be in the variable "
+  return converter(must .. variable, function(given)
+    return not passwords.find(given)[1] and given or nil
+  end, true)
+end
 
 local function count_to(most)
   return converter(("be a whole number from 1 to %d"):format(most), function(given)
@@ -147,9 +151,9 @@ local converters = {
   ["--cooldown"] = duration_or_zero,
   ["--duration"] = duration_or_zero,
   TIME = options.time,
-  STORE = place,
-  ["--state"] = place,
-  ["--proxy"] = place,
+  STORE = without_password "AUTOPILOT_STORE",
+  ["--state"] = without_password "PGPASSWORD",
+  ["--proxy"] = without_password "HTTPS_PROXY",
   NUMBER = count_to(999999),
   ["--concurrency"] = count_to(10000),
   PORT = count_to(65535),

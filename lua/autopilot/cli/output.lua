@@ -46,7 +46,7 @@ function Output:draw(line)
   end
 end
 
---- Prints a text of this program as it is.
+--- Prints a text of this program unchanged.
 function Output:text(text)
   self:draw ""
   note(self, self.stdout:write(text, "\n"))
@@ -77,7 +77,7 @@ function Output:warn(text, colour)
   self.stderr:write(start or "", one_line(text), start and "\27[0m" or "", "\n")
 end
 
---- Prints on standard error, in one line, why the command did not do what it was asked to.
+--- Prints on standard error, in one line, why the command failed.
 function Output:complain(sentence)
   self:warn(program .. sentence, "red")
 end
@@ -101,7 +101,7 @@ function Output:report(report, options, describe)
   end
 end
 
---- Writes what is still buffered. The streams stay open. Returns why something that was printed got lost, or nil.
+--- Writes what is still buffered. The streams stay open. Returns why some output was lost, or nil.
 function Output:close()
   self:draw ""
   note(self, self.stdout:flush())

@@ -14,7 +14,7 @@ local usual_width, narrowest, longest_bar = 80, 45, 30
 -- Seconds between two drawings at least; and between two while a command sleeps.
 local shortest_interval, while_asleep = 0.1, 1
 
---- A function that draws what `line(width)` gives, in so many columns at most; nil where nothing is to be drawn. It
+--- Makes a function that draws `line(width)`, in at most so many columns; nil if nothing is to be drawn. It
 -- draws at once with `is_news`, else ten times in a second at most.
 ---@return fun(is_news: boolean?)?
 function progress.drawer(context, options, line)
@@ -37,7 +37,7 @@ function progress.drawer(context, options, line)
   end
 end
 
---- What the line says while a command waits for a sync, `passed` seconds after the client reported `latest`.
+--- The line while a command waits for a sync, `passed` seconds after the client reported `latest`.
 local function waiting_line(latest, passed, width)
   local state = latest.sync_status or "waiting for the status"
   if latest.stuck_for then
@@ -90,7 +90,7 @@ function progress.of_waiting(context, options)
   return shown
 end
 
---- What follows the count, the most important first. Tenants that the state file knew do not count for the pace.
+--- The texts after the count, the most important first. Tenants that the state file knew do not count for the pace.
 local function remarks(facts)
   local asked = facts.done - (facts.known or 0)
   local rate = facts.elapsed >= 1 and asked >= 1 and asked / facts.elapsed
@@ -105,7 +105,7 @@ local function remarks(facts)
   return parts
 end
 
---- What the line says while a fleet runs, in `width` columns at most.
+--- The line while a fleet runs, in at most `width` columns.
 ---@param facts table a fleet's progress, with the seconds that have `elapsed`, and whether the total `is_exact`
 function progress.fleet_line(facts, width)
   local line, total = text.count(facts.done), facts.total
@@ -113,7 +113,7 @@ function progress.fleet_line(facts, width)
     line = line .. (facts.is_exact and "/" or "/~") .. text.count(total)
   end
   if total and total > 0 and width >= narrowest then
-    -- Its length depends on the terminal only, so that it does not jump.
+    -- Its length depends on the terminal only, so that the line does not move.
     local columns = math.min(longest_bar, math.floor(width / 4))
     local full = math.floor(math.min(1, facts.done / total) * columns + 0.5)
     line = ("[%s%s] %s"):format(("#"):rep(full), ("-"):rep(columns - full), line)

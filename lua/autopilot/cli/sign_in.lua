@@ -4,7 +4,6 @@
 -- left to `autopilot.token`.
 
 local core = require "autopilot.core"
-local input = require "autopilot.cli.input"
 local lazy = require "autopilot.base.lazy"
 local named_file = require "autopilot.base.named_file"
 local protected_call = require "autopilot.base.protected_call"
@@ -75,7 +74,7 @@ local function needed(name, options, context, title)
     refuse(("%s needs %s"):format(title, origin))
   end
   local has_secret = name == "certificate" or name == "refresh_token_file"
-  local complaint = (has_secret or name == "token_file") and input.complaint(value)
+  local complaint = (has_secret or name == "token_file") and named_file.read_complaint(value)
   if complaint then
     refuse(("%s cannot be read: %s"):format(origin, complaint))
   end
@@ -311,7 +310,7 @@ local function ready_token(options, context)
     origin, text = "standard input", context:read_input(longest + 1)
   elseif path then
     origin = "--token-file: " .. path
-    text, is_rereadable = input.read(path, longest)
+    text, is_rereadable = named_file.read(path, longest, true)
     if not text then
       refuse("--token-file cannot be read: " .. is_rereadable)
     end
@@ -323,7 +322,7 @@ local function ready_token(options, context)
     return token
   end
   return function(ask)
-    local newer = ask.refresh and input.read(path, longest)
+    local newer = ask.refresh and named_file.read(path, longest, true)
     token = newer and token_of(newer, context) or token
     return token
   end

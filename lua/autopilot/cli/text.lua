@@ -1,4 +1,4 @@
---- Times, durations, counts and small tables as people read them; and times as people type them.
+--- Times, durations, counts and small tables for people to read; and times that people type.
 
 local dates = require "autopilot.base.dates"
 

@@ -1,5 +1,5 @@
---- The class of clients. Each of its operations (sync, status, wait, ensure, doctor) is a module of its own; here
--- is what they share: the token, what was learnt of the service's clock and cooldown, and events.
+--- The class of clients. Each of its operations (sync, status, wait, ensure, doctor) is a separate module; here
+-- is what they share: the token, the known cooldown and service clock, and events.
 
 local Call = require "autopilot.sync.call"
 local Knowledge = require "autopilot.sync.knowledge"
@@ -91,13 +91,13 @@ function Client.new(service, token, tenant)
     memory = Knowledge.new(checked.cooldown, checked.cooldown_margin, clock),
   }, service.client_metatable)
   if checked.store then
-    self.shared = require("autopilot.share.claim").share(self, checked.store)
+    self.shared = require("autopilot.share.claim").new(self, checked.store)
   end
   return self
 end
 
---- Closes the connections and forgets the token. May be called again. While a request is under way, as when its
--- token provider or another coroutine closes the client, the token is still kept out of its report.
+--- Closes the connections and forgets the token. May be called again. If a request is under way (its token provider
+-- or another coroutine closes the client), the secrets are kept, so that its report can be redacted.
 function Client:close()
   check_self("client:close", self, "is_closed")
   self.is_closed = true
@@ -136,8 +136,8 @@ function Client:hide(token)
   self.secrets, self.cleaner, self.clean_text = { token, before }, nil, nil
 end
 
---- Makes a text that others wrote fit for a report or an event: one line of visible characters, of limited
--- length, without what it repeats of a token.
+--- Makes a foreign text fit for a report or an event: one line of visible characters, of limited
+-- length, without secrets.
 ---@package
 ---@param text any anything but a string is returned as it is
 ---@param longest integer? characters; default 1000
@@ -148,7 +148,7 @@ function Client:clean(text, longest)
     return text
   end
   self.cleaner = self.cleaner or redact.prepare(self.secrets)
-  -- Redacted before it is cut: the rest of an encoded secret may be recognized no more.
+  -- Redacted before it is cut: the rest of an encoded secret might not be recognized.
   text = self.cleaner(sentence.clean(text, math.huge))
   return text and sentence.clean(text, longest)
 end

@@ -1,7 +1,6 @@
 --- The options of a client: what each means, and how they are checked.
 
 local clouds = require "autopilot.base.clouds"
-local complaint_about = require "autopilot.base.token_complaint"
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
 local options = require "autopilot.base.options"
@@ -41,13 +40,23 @@ local longest_tenant = 255 -- bytes; a domain has at most 253
 
 local function check_token(token)
   if type(token) == "string" then
-    return complaint_about(token)
+    return options.token_complaint(token)
   end
   for made, maker in pairs(package.loaded["autopilot.token"] or {}) do
     if maker == token then
       return ("must be what autopilot.token.%s(…) returns"):format(made)
     end
   end
+end
+
+local function check_tenant(tenant)
+  local is_wrong = tenant == "" or #tenant > longest_tenant or tenant:find("/", 1, true)
+  if not is_wrong and tenant:find "[^!-~]" then
+    is_wrong = tenant:find "[%c%s]" or require("autopilot.base.sentence").clean(tenant) ~= tenant
+  end
+  local is_cut = tenant:find "^%x+%-%x+%-%x+%-%x+%-%x+$" and #tenant ~= 36
+  local hint = is_cut and (": an id has 36 characters, this one %d"):format(#tenant) or ""
+  return (is_wrong or is_cut) and "must be a tenant id or a domain" .. hint or nil
 end
 
 local function check_base_url(url)
@@ -79,16 +88,7 @@ local rules = {
     such_as = "autopilot.token.client_secret { client_id = …, client_secret = … }",
     instead_of = "client_id client_secret client_secret_file certificate private_key",
   },
-  tenant = {
-    type = "string",
-    check = function(value)
-      local is_wrong = value == "" or #value > longest_tenant or value:find("/", 1, true)
-      if not is_wrong and value:find "[^!-~]" then
-        is_wrong = value:find "[%c%s]" or require("autopilot.base.sentence").clean(value) ~= value
-      end
-      return is_wrong and "must be a tenant id or a domain" or nil
-    end,
-  },
+  tenant = { type = "string", check = check_tenant },
   cloud = {
     type = "string",
     default = "global",
@@ -125,7 +125,7 @@ local rules = {
   trace = { type = "boolean", default = false },
 }
 
---- Why options that are right one by one cannot be used together; nil: they can.
+--- Why options that are valid alone cannot be used together; nil: they can.
 local function conflict(checked, scheme)
   local proxy = checked.http.proxy
   if checked.store and not checked.tenant then
@@ -158,12 +158,18 @@ end
 
 local own_rules = { token = rules.token, tenant = rules.tenant }
 
---- Checks the two options that differ between clients of the same service.
+--- Checks the two options that differ between clients of the same service. A fleet does so for each tenant: the
+-- details of an error are found out only if there is one.
 ---@param token any
 ---@param tenant any
 ---@param level integer as for `error`
 function client_options.check_own(token, tenant, level)
-  options.check(name, own_rules, { token = token, tenant = tenant }, level + 1)
+  local has_token = (type(token) == "string" or options.is_callable(token))
+    and not check_token(token)
+  local is_tenant = tenant == nil or type(tenant) == "string" and not rules.tenant.check(tenant)
+  if not (has_token and is_tenant) then
+    options.check(name, own_rules, { token = token, tenant = tenant }, level + 1)
+  end
 end
 
 return client_options

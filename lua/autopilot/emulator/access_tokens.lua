@@ -88,7 +88,7 @@ function AccessTokens:issue(token, now)
   return text
 end
 
---- The ID token of OpenID Connect, from which a client learns who has signed in.
+--- The ID token of OpenID Connect, which says who has signed in.
 function AccessTokens:id_token(token, now)
   return jwt(self, token, now, {
     aud = token.client_id,
@@ -100,7 +100,7 @@ function AccessTokens:id_token(token, now)
   })
 end
 
---- A token of another issuer, with which a platform's application proves who it is.
+--- A token of another issuer, with which an application of a platform authenticates.
 function AccessTokens:assertion(claims, now, lifetime)
   return jwt(self, { expires = now + lifetime }, now, claims)
 end

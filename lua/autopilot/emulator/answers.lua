@@ -1,4 +1,4 @@
---- Answers in the forms of Microsoft Graph, Intune and Entra. What they say is decided by the endpoints.
+--- Answers in the forms of Microsoft Graph, Intune and Entra. Their content is decided by the endpoints.
 --
 -- To refuse a request, the functions `refuse_…` and `demand…` raise the answer, which the emulator catches: the
 -- endpoint ends there.
@@ -52,7 +52,7 @@ function answers.json(call, value, status)
   return answers.plain(call, status or 200, encode(value))
 end
 
---- Refuses a request that is not right, with a value as JSON.
+--- Refuses a request unless `is_right`, with a value as JSON.
 function answers.demand_json(call, is_right, value, status)
   if not is_right then
     error(answers.json(call, value, status))

@@ -19,7 +19,7 @@ local entra_hosts = {
   { "login.microsoftonline.us", "login.usgovcloudapi.net" },
 }
 
---- Where the client sees the service: the URL's own origin, else that of the Host header.
+--- The origin of the service for the client: the URL's own, else that of the Host header.
 local function origin_of(call)
   return call.origin or "https://" .. (call.headers.host or entra_hosts[1][1])
 end

@@ -12,7 +12,7 @@ local demand = answers.demand
 
 local entra = {}
 
---- Names in a URL in the place of a tenant: the tenant is that of the person who signs in.
+--- Names in a URL that stand for any tenant: the tenant is that of the person who signs in.
 entra.any_tenant = { common = true, organizations = true, consumers = true }
 
 -- ---- Scopes ------------------------------------------------------------------------------------------
@@ -212,9 +212,9 @@ end
 function entra.device_code(service, call)
   local asked = read_form(service, call, { "client_id", "scope" }, true)
   demand(call, asked.application.public, "not_public")
-  local rules, code = service.options.device_code, service.identifiers.text(40)
-  local uri, user_code = "https://microsoft.com/devicelogin", service.identifiers.guid():sub(1, 8)
-  user_code = user_code:upper()
+  local rules, uri = service.options.device_code, "https://microsoft.com/devicelogin"
+  local code = service.identifiers.text(40)
+  local user_code = service.identifiers.guid():sub(1, 8):upper()
   service.sign_ins[code] = {
     client_id = call.fields.client_id,
     scopes = asked.scopes,

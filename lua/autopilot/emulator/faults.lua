@@ -41,7 +41,7 @@ local lost = failure("receive", "CURLE_RECV_ERROR", "Connection reset by peer", 
 
 ---@type table<string, autopilot.emulator.FaultKind>
 faults.kinds = {
-  -- The connection is refused: surely nothing was sent.
+  -- The connection is refused: the request is not sent.
   unsent = { arrivals = 0, network = refused },
   -- Sent, but it never reaches the service, which the client cannot know.
   lost_request = { arrivals = 0, network = lost },

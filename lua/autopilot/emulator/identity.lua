@@ -85,7 +85,7 @@ local function endpoint(usual, with_secret)
     local platform = call.headers.secret and with_secret or usual
     check(call, known, platform)
     local token = service.tokens:issue({
-      tenant = known.tenant,
+      tenant = service:id_of(known.tenant),
       client_id = known.client_id,
       roles = known.roles,
       audience = query.resource,

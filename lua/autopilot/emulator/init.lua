@@ -1,6 +1,6 @@
 --- Microsoft Graph and Entra as a state machine: the token endpoints, the sync action, the status record.
 --
--- It has no sockets, and a clock of its own. A test lets time pass, injects faults, and reads afterwards what
+-- It has no sockets, and its own clock. A test advances the clock, injects faults, and reads afterwards what
 -- happened.
 
 local AccessTokens = require "autopilot.emulator.access_tokens"
@@ -66,8 +66,9 @@ local routes = {
 }
 
 local function find_route(path)
+  local lower = path:lower()
   for _, route in ipairs(routes) do
-    if path:lower():find(route[1]) then
+    if lower:find(route[1]) then
       return route
     end
   end
@@ -128,7 +129,7 @@ function Emulator:trigger(tenant, given)
   return true
 end
 
---- What the tenant's record truly shows now, read without a request.
+--- The tenant's true record now, without a request.
 ---@param tenant string id or domain
 ---@return { status: string, last_sync: number?, last_manual_trigger: number? } record Unix seconds, nil for never
 function Emulator:record(tenant)
@@ -140,6 +141,7 @@ end
 ---@return string token
 function Emulator:issue_token(given)
   local checked = options.check("autopilot.emulator:issue_token", settings.token_rules, given)
+  checked.tenant = self:id_of(checked.tenant)
   local token = self.tokens:issue(checked, self:now())
   return token
 end
@@ -174,7 +176,7 @@ function Emulator:forget_sign_ins()
   self.refresh_tokens = {}
 end
 
---- Adds a fault to the end of the list. Requests meet these faults before those that a function `faults` gives.
+--- Adds a fault to the end of the list. Requests meet these faults before those of a function `faults`.
 ---@param fault autopilot.emulator.Fault
 function Emulator:inject(fault)
   local complaint = faults.complaint(fault)
@@ -205,7 +207,7 @@ local function ask(self, call, endpoint, method)
   return endpoint(self, call)
 end
 
---- Lets a request arrive at the service. Returns what is answered.
+--- Lets a request arrive at the service. Returns the answer.
 local function arrive(self, call, route, kind)
   call.now, call.request_id = self:now(), self.identifiers.guid()
   call.client_request_id = call.headers["client-request-id"] or call.request_id
@@ -282,7 +284,7 @@ end
 
 local emulator = {}
 
---- Makes a service with a state of its own.
+--- Makes a service with its own state.
 ---@param given autopilot.EmulatorOptions?
 ---@return autopilot.Emulator
 function emulator.new(given)

@@ -1,7 +1,7 @@
---- How an application proves to Entra who it is: with its secret, or with a signed assertion.
+--- How an application authenticates to Entra: with its secret, or with a signed assertion.
 --
--- No signature is checked here, which would need OpenSSL: the function `verify` of an application may do that. What
--- an assertion says is compared with what is known of the application.
+-- No signature is checked here, which would need OpenSSL: the function `verify` of an application may do that. The
+-- claims of an assertion are compared with the application's settings.
 
 local base64url = require "autopilot.base.base64url"
 local contains = require("autopilot.base.options").contains
@@ -80,7 +80,7 @@ local function check_assertion(application, call)
   demand(call, is_timely(claims, call.now), "not_timely")
 end
 
---- Refuses a token request of an application that has not proved who it is.
+--- Refuses a token request of an application without valid authentication.
 ---@param application autopilot.emulator.Application
 ---@param call autopilot.emulator.Call
 return function(application, call)

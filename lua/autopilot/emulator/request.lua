@@ -1,5 +1,7 @@
 --- Reads a request of the HTTP layer into the form that the endpoints work with.
 
+local percent_decoded = require("autopilot.base.url").percent_decoded
+
 ---@class autopilot.emulator.Call
 ---@field method string
 ---@field origin string? scheme and host of its URL; nil when the URL is a path
@@ -15,10 +17,7 @@
 ---@field tenant string? set when the access token of a request to Graph is accepted
 
 local function decode(text)
-  local decoded = text:gsub("+", " "):gsub("%%(%x%x)", function(digits)
-    return string.char(tonumber(digits, 16))
-  end)
-  return decoded
+  return percent_decoded((text:gsub("+", " ")))
 end
 
 --- The fields of a form or query, `name=value&…`; the last of a repeated one counts.

@@ -1,6 +1,6 @@
 --- A circuit breaker: after some failures in a row requests are paused, and then tried one at a time.
 --
--- It is pure: it counts what its methods are told, with the time that is passed to them. What a failure
+-- It is pure: its methods count calls, and get the time as an argument. What a failure
 -- is, and what happens to requests during a pause, is decided by its user.
 
 ---@class autopilot.fleet.Circuit
@@ -24,13 +24,13 @@ function Circuit:allows(clock)
   return not self.opened_at or clock >= self.retry_at
 end
 
---- Learns of a success, which closes it.
+--- Records a success, which closes it.
 function Circuit:succeeded()
   self.failures, self.opened_at, self.retry_at = 0, nil, nil
   self.pause = self.first_pause
 end
 
---- Learns of a failure.
+--- Records a failure.
 ---@return boolean has_opened with this failure
 function Circuit:failed(clock)
   self.failures = self.failures + 1

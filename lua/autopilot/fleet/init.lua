@@ -32,7 +32,7 @@ local at_once = 100
 local Fleet = {}
 Fleet.__index = Fleet
 
---- The retry policy of clients that have none of their own; and the fleet's own retry budget, if that is
+--- The retry policy of clients without their own; and the fleet's own retry budget, if that is
 -- in it. When a few requests of many fail, all of these are retried. When nearly all fail, there are hardly
 -- any retries, which would only make that worse: as many as come back with time.
 local function shared_policy(checked)
@@ -131,7 +131,7 @@ function Fleet:emit(event_type, event)
   end
 end
 
---- Has all tenants given up that have no report at that time.
+--- Sets the time at which all tenants without a report are abandoned.
 local function end_at(self, time)
   if not self.due_index or time < self.due_at then
     self.loop.timers:set(self, time)
@@ -148,7 +148,7 @@ function Fleet:due()
   end
 end
 
---- Why no request is to be sent any more; nil: the run goes on.
+--- The reason why no further request may be sent; nil: the run goes on.
 ---@package
 ---@return autopilot.fleet.RunEnd?
 function Fleet:run_end()
@@ -239,7 +239,7 @@ local function next_report(self)
   return results:take()
 end
 
---- Has the state renew its lease while the run is under way.
+--- Lets the state renew its lease while the run is under way.
 local function renew_lease(self, state)
   local timer = {}
   function timer.due()
@@ -360,7 +360,7 @@ function Fleet:progress()
   }
 end
 
---- Closes all connections, and ends a run: what is under way is given up without a report.
+--- Closes all connections, and ends a run: tenants in progress are abandoned without a report.
 function Fleet:close()
   options.check_self("fleet:close", self, "is_running")
   self.wire:close()

@@ -1,8 +1,8 @@
 --- Runs one coroutine for each tenant in progress, all of them in one thread.
 --
 -- A task yields what it waits for: its `transfer` in the shared set, a time of the clock (a number), or
--- `parked` when other code will wake it. A task that yields anything else, or a time that has passed, as code of
--- the user may do, is resumed after `shortest_sleep`. Only the function `wait` differs between plain Lua and an event loop.
+-- `parked` when other code will wake it. A task that yields anything else, or a time in the past, as a user's own
+-- code may, is resumed after `shortest_sleep`. Only the function `wait` differs between plain Lua and an event loop.
 
 local Timers = require "autopilot.fleet.timers"
 
@@ -20,13 +20,13 @@ local Timers = require "autopilot.fleet.timers"
 local Loop = {}
 Loop.__index = Loop
 
---- What a task yields that other code will wake.
+--- A task yields this when other code will wake it.
 Loop.parked = {}
 
 -- What a coroutine yields when its task has ended; the next task is begun in it.
 local ended = {}
 
--- Seconds after which a task is resumed that yielded for reasons of its own.
+-- Seconds after which a task is resumed that yielded an unknown value.
 local shortest_sleep = 0.001
 
 -- Seconds of one wait for transfers at most, so that an interrupt is noticed.
@@ -56,7 +56,7 @@ function Loop.new(given, perform, failed)
   }, Loop)
 end
 
---- Notes what the task waits for.
+--- Records what the task waits for.
 local function note_yield(self, task, is_fine, wanted)
   if not task.thread then
     return -- its own code has abandoned it
@@ -104,7 +104,7 @@ function Loop:wake(task)
   end
 end
 
---- Gives up a task: it is never resumed again.
+--- Abandons a task: it is never resumed again.
 function Loop:abandon(task)
   self.timers:remove(task)
   task.thread = nil
@@ -172,7 +172,7 @@ function Loop:send()
   end
 end
 
---- Waits until a task may be able to go on, at most until that time.
+--- Waits until a task may be able to continue, at most until that time.
 ---@param time number? of the clock
 function Loop:wait(time)
   local given, first = self.options, self.timers:first()

@@ -1,4 +1,4 @@
---- What a state keeps of a report. No token and no secret is in the fields that are kept.
+--- The fields of a report that a state stores. No token and no secret is in them.
 
 local json = require "autopilot.base.json"
 local report = require "autopilot.sync.report"
@@ -55,7 +55,7 @@ function noted.cooldown_end_of(given, now, whole)
 end
 
 --- Whether the request for a sync surely started none, so that a resumed run does not look for one in the
--- record. A tenant that was not begun with says nothing of what an earlier process has asked.
+-- record. A tenant that was not begun says nothing about requests of an earlier process.
 ---@param given autopilot.Report
 ---@return boolean
 function noted.is_refused(given)

@@ -38,7 +38,7 @@ function Pace.is_throttling(status, retry_after)
   return overloaded[status] == true and (status ~= 429 or retry_after ~= nil)
 end
 
---- Learns of a request whose answer does not mean that.
+--- Records an answer that does not mean overload.
 function Pace:succeeded(sent_at)
   self.part = self.part * (1 - weight)
   if self.limit < self.most and sent_at > self.slowed_at then
@@ -60,7 +60,7 @@ local function count_throttled(self, tenant, clock)
   return count
 end
 
---- Learns of a tenant that was throttled.
+--- Records that a tenant was throttled.
 ---@return boolean has_slowed the limit was halved
 function Pace:throttle(tenant, sent_at, clock, retry_after)
   if sent_at <= self.slowed_at then

@@ -1,4 +1,4 @@
---- Reports that a fleet makes itself, without a client: for tenants that were not begun with, or whose
+--- Reports that a fleet makes itself, without a client: for tenants that were not begun, or whose
 -- code raised.
 
 local redact = require "autopilot.base.redact"
@@ -34,7 +34,7 @@ local function own(fleet, task, fields)
   return report.seal(fields)
 end
 
---- For a tenant that is given up because the run ends, or not begun with.
+--- For a tenant that is abandoned because the run ends, or was not begun.
 function reports.given_up(fleet, task, why, has_begun)
   local operation = fleet.operation_name
   local is_late = has_begun and why == "DEADLINE" and (operation == "wait" or operation == "ensure")
@@ -73,8 +73,8 @@ function reports.after_run_end(task, of_client)
   end
 end
 
---- For a tenant whose state cannot be read, which the message tells in one clause: it may be done, or asked
--- for, already.
+--- For a tenant whose state cannot be read (`message` is a clause about it): it may be done, or requested,
+-- already.
 function reports.state_unread(fleet, task, message)
   local name = fleet.state.is_file and "state file" or "state"
   local hint = "The %s could not be read, so this tenant may be done already: nothing was asked "
@@ -88,7 +88,7 @@ function reports.state_unread(fleet, task, message)
   })
 end
 
---- For a tenant that an earlier process may have asked for, and whose record, which would tell, could not be read.
+--- For a tenant that an earlier process may have requested, and whose record could not be read to find out.
 ---@param failure autopilot.Report of reading the record
 ---@param operation string
 function reports.record_unread(failure, operation)

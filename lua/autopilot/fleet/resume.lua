@@ -1,5 +1,5 @@
---- Tenants for which this run has asked for a sync before, in a process that ended before the answer came:
--- their record tells whether that sync was started, so that it is not asked for again.
+--- Tenants for which this run has requested a sync before, in a process that ended before the answer came:
+-- their record shows whether that sync was started, so that it is not requested again.
 --
 -- This is what `autopilot.sync.recover` does after a lost answer, across two processes, by the same rule: a
 -- trigger that may be later than our request counts as ours.
@@ -59,7 +59,7 @@ local function look(fleet, task, seconds)
   return nil, nil, failure
 end
 
---- Before a `sync`: finds out what became of an earlier request.
+--- Before a `sync`: finds out whether an earlier request started one.
 ---@param fleet autopilot.Fleet its state may have no method `posted`; then it keeps no requests
 ---@param task autopilot.fleet.Task
 ---@param given { deadline: number?, wait: boolean? }? arguments of `client:sync`
@@ -84,7 +84,7 @@ function resume.sync(fleet, task, given)
 end
 
 --- Before an `ensure`, which reads the record itself: a trigger newer than what the earlier process had seen
--- came after its request, and so counts as ours whatever the clocks say.
+-- came after its request, and so counts as ours, whatever the clocks show.
 ---@param given { timeout: number? }? arguments of `client:ensure`
 ---@return autopilot.Report? report where the state cannot be read
 ---@return autopilot.Report? failure of reading the record
@@ -96,7 +96,7 @@ function resume.ensure(fleet, task, given)
   return unread, failure
 end
 
---- Before an operation of the user's, which may ask for a sync: its client knows of the earlier one.
+--- Before a user's own operation, which may request a sync: its client knows of the earlier one.
 ---@return autopilot.Report? report where it cannot be told whether a sync was asked for before
 function resume.operation(fleet, task)
   local unread, failure = resume.ensure(fleet, task)

@@ -1,9 +1,9 @@
---- What a fleet keeps in a file, so that it outlives the process: the ends of cooldowns, and for a run when
--- each tenant was asked for, and its report.
+--- What a fleet keeps in a file, so that it outlives the process: the ends of cooldowns, and for a run the time of
+-- each tenant's request, and its report.
 --
 -- A run is identified by its subject: what it was started to do. It ends with `State:finish`. A run that
--- did not end, because it was cancelled or killed, is taken up again by the next with the same subject,
--- which does not repeat what is done. After a finished run everything is done anew. Cooldowns count for
+-- did not end, because it was cancelled or killed, is resumed by the next with the same subject,
+-- which does not repeat what is done. After a finished run all tenants are processed again. Cooldowns count for
 -- all runs.
 --
 -- A tenant is done when its report is ok; failures are tried again. No token and no secret is kept: of a
@@ -54,7 +54,7 @@ local rules = {
 
 local version = 3
 
--- Seconds after which notes are made to outlive a loss of power.
+-- Seconds after which notes are written durably, to survive a loss of power.
 local longest_unsynced = 5
 
 local tables = {
@@ -142,8 +142,8 @@ function State:note_posting(key, seen)
   note_loss(self, run_for(self, key, note_asked, self.now(), seen))
 end
 
---- Notes a report. When this returns, the note outlives this process; after a few seconds and another note,
--- a loss of power as well.
+--- Stores a report. When this returns, the report survives the end of this process; after a few seconds and another
+-- report, a loss of power as well.
 ---@param key string
 ---@param given autopilot.Report
 ---@return boolean? done
@@ -168,7 +168,7 @@ function State:note(key, given)
   return note_loss(self, is_noted, message)
 end
 
---- Has what was noted outlive a loss of power too.
+--- Writes all notes durably, to survive a loss of power.
 ---@return boolean? done
 ---@return string? message
 function State:flush()
@@ -181,7 +181,7 @@ local function forget_run(run, id)
   run("DELETE FROM run WHERE id = ?", id)
 end
 
---- Ends this run: the next one does everything anew.
+--- Ends this run: the next one processes all tenants again.
 ---@return boolean? done
 ---@return string? message
 function State:finish()
@@ -198,7 +198,7 @@ end
 
 State.__close = State.close
 
---- Takes up the unfinished run of that subject, or begins one; forgets runs that are too old for that.
+--- Resumes the unfinished run of that subject, or begins one; deletes runs that are too old for that.
 local function begin(self, run, subject, resume_within)
   local now = self.now()
   for _, row in ipairs(run("SELECT id FROM run WHERE started_at <= ?", now - resume_within)) do
@@ -217,7 +217,7 @@ function state.is_shared(path)
   return type(path) == "string" and path:find "^postgres%a*://" ~= nil
 end
 
---- Opens or makes the file, and takes up the unfinished run with that subject, or begins one. No other
+--- Opens or makes the file, and resumes the unfinished run with that subject, or begins one. No other
 -- process can open it until it is closed, or this process ends.
 ---@param given autopilot.fleet.StateOptions
 ---@return autopilot.fleet.State?

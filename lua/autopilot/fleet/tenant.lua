@@ -27,7 +27,7 @@ local limits = {
   ensure = { name = "timeout", default = 3600 },
 }
 
--- Seconds after which a task is given up that goes on after its deadline.
+-- Seconds after its deadline after which a task that continues is abandoned.
 local longest_overrun = 1
 
 -- ---- The end ---------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 --- The tenants of a run, read one at a time: from a list, an iterator, or a function that makes one.
 --
--- Where starts are spread, each tenant is handed out when its time has come: up to `most_ahead` tenants are
+-- If starts are spread, each tenant is returned when its time has come: up to `most_ahead` tenants are
 -- read ahead, so that an endless list does not fill the memory.
 
 local Timers = require "autopilot.fleet.timers"
@@ -29,7 +29,7 @@ local function of_list(list)
 end
 
 --- A function that returns the next tenant, or nil at the end; and the number of tenants, where it is known.
--- What a function of the user returns first may be such a function itself, or a list.
+-- A user's function may return such a function itself, or a list, on its first call.
 local function open(source)
   if not options.is_callable(source) then
     return of_list(source), #source
@@ -74,7 +74,7 @@ local modulus = 2147483647 -- a prime; products stay exact in a double
 function Tenants.fraction_of(key)
   local hash = 5381
   for index = 1, #key do
-    hash = (hash * 1103515 + key:byte(index) * 12345 + 1) % modulus
+    hash = (hash * 1103515 + string.byte(key, index) * 12345 + 1) % modulus
   end
   for _ = 1, 3 do -- so that the last characters count as much as the first
     hash = (hash * 1103515 + 12345) % modulus
@@ -140,14 +140,14 @@ function Tenants:take(is_late)
   end
 end
 
---- The time at which the next tenant may be begun; nil: there is none, or it waits for a place and not for a time.
+--- The time at which the next tenant may be begun; nil if there is none, or if it waits for a free place.
 ---@return number?
 function Tenants:next_start()
   local first = self.starts:first()
   return first and first.due_at > self.clock() and first.due_at or nil
 end
 
---- Reads no more. Tenants that were read are still handed out.
+--- Reads no more. Tenants that were read are still returned.
 function Tenants:close()
   self.read, self.is_pending = nil, false
 end

@@ -1,8 +1,8 @@
---- Items in the order of their times: a binary heap, the earliest first.
+--- Items ordered by time: a binary heap, the earliest first.
 --
--- Items of the same time come in the order in which they were put in, so that a run can be repeated. Each
--- item, a table, is in the heap once, and knows where (`due_index`): it can be moved to another time and
--- taken out.
+-- Items of the same time come in order of insertion, so that a run can be repeated. Each
+-- item, a table, is in the heap once, and has its index (`due_index`): it can be moved to another time and
+-- removed.
 
 ---@class autopilot.fleet.Timers: { [integer]: table } the heap
 ---@field count integer

@@ -31,7 +31,7 @@ local messages = {
   CANCELLED = "the run was cancelled before the request could be sent",
   CIRCUIT_OPEN = "not sent, because the host has answered nothing for a while",
   TENANT_CIRCUIT_OPEN = "this tenant's last requests have all failed, and it is given a rest",
-  LEASE_ENDED = "not sent, because another machine may have taken this tenant over",
+  LEASE_ENDED = "another machine may have taken this tenant over",
   CLOSED = "the fleet that this client belongs to is not running",
 }
 
@@ -71,7 +71,7 @@ end
 local no_time = 0.01
 
 --- Whether a request that has timed out had far less time than usual, because of its tenant's own deadline.
--- Then the timeout does not tell that the host is slow.
+-- Then the timeout does not show that the host is slow.
 ---@param attempt autopilot.TransferAttempt with a token it is of the tenant's client, whose timeouts are known
 ---@param is_sent boolean at least in part
 local function was_cut_short(self, task, attempt, is_sent)
@@ -120,7 +120,7 @@ local function post(self, attempt, prepared, send, task)
   return response, network
 end
 
---- Sends a request once it has a place, and tells its gate what came of it.
+--- Sends a request once it has a place, and reports the result to its gate.
 ---@param request { url: string, method: string }
 ---@param attempt autopilot.TransferAttempt its times are shortened to what is left
 ---@param send fun(wire: autopilot.fleet.Wire, attempt: autopilot.TransferAttempt, prepared: any) may yield and raise
@@ -175,7 +175,7 @@ function Wire:transport(http)
   return curl.new { http = options.check("autopilot.client: http", curl.rules, http), drive = self }
 end
 
---- Makes a transport of the user wait for places like ours. It may yield what a task may yield.
+--- Makes a user's transport wait for places like ours. It may yield what a task may yield.
 ---@param inner function
 ---@return function transport
 function Wire:wrap(inner)
@@ -203,7 +203,7 @@ function Wire:begin()
   end
 end
 
---- Closes all connections. Requests under way are given up.
+--- Closes all connections. Requests under way are abandoned.
 function Wire:close()
   local set, is_ours = self.loop.set, self.process == core.process_id()
   self.is_cancelled = true -- until the next run

@@ -1,8 +1,8 @@
---- What an access token says of itself, and why it cannot be of use for a request: whose it is, for which
--- service, until when, and what it permits.
+--- The claims of an access token, and why it is unusable for a request: its tenant, its service,
+-- its expiry and its permissions.
 --
--- Nothing is verified, and only what is plainly wrong counts: a token that cannot be read, or that does
--- not mention something, may still be right. The service decides.
+-- Nothing is verified, and only certain errors count: a token that cannot be read, or that does
+-- not have a claim, may still be right. The service decides.
 
 local inspect = require "autopilot.base.jwt"
 local lazy = require "autopilot.base.lazy"

@@ -77,7 +77,7 @@ local function seconds_of(value)
   return is_useful and value or nil
 end
 
---- What a token provider failed with. It may be code of the user, and its texts may quote anything.
+--- The failure of a token provider. The provider may be the user's code, and its texts may quote anything.
 ---@param client autopilot.Client
 ---@param message any
 ---@param details any a table, from a provider that tells more
@@ -97,7 +97,7 @@ function answers.token_failure(client, message, details)
   return failure
 end
 
---- The answer of a request that could not be sent for want of a token.
+--- The answer to a request that could not be sent because there is no token.
 ---@param client autopilot.Client
 ---@param failure autopilot.TokenFailure
 ---@return table answer in the shape of a report
@@ -127,7 +127,7 @@ function answers.network(client, failure)
   }
 end
 
---- The answer where no response came.
+--- The answer after a network failure.
 ---@param client autopilot.Client
 ---@param failure table of the network
 ---@param sent autopilot.SentRequest

@@ -32,12 +32,12 @@ local vague_codes = {
   generalexception = true,
 }
 
---- Whether a code says nothing: one of these, or a number that repeats the status.
+--- Whether a code is useless: one of these, or a number that repeats the status.
 local function is_vague(code)
   return code == nil or vague_codes[code:lower()] == true or code:find "^%-?%d+$" ~= nil
 end
 
---- The last of the codes, from the outermost to the innermost, that says more than "an error".
+--- The last of the codes, from the outermost to the innermost, that is not vague.
 local function innermost_telling(codes)
   for index = #codes, 1, -1 do
     if not is_vague(codes[index]) then
@@ -134,7 +134,7 @@ local phrases = {
   unknown_segment = "resource not found for the segment",
 }
 
---- Whether the service says this.
+--- Whether the service's error contains this phrase.
 ---@param service_error autopilot.GraphError?
 ---@param what "not_licensed"|"unknown_segment"
 ---@return boolean

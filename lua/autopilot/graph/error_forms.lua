@@ -62,7 +62,7 @@ local function read_ids(found, object)
   found.activity_id = found.activity_id or pick(object, id, "ActivityId", "activityId")
 end
 
---- Notes the wait that an object asks for, where it is the longest so far.
+--- Stores the wait that an object asks for, if it is the longest so far.
 local function read_retry_after(found, object)
   local value = object.RetryAfter or object.retryAfter
   local seconds
@@ -174,22 +174,15 @@ local markers = {
 -- More names than any operation's, and longer than any name.
 local most_names, longest_name = 20, 128
 
-local function find_list(words)
-  local lower = words:lower()
-  for _, marker in ipairs(markers) do
-    local _, finish = lower:find(marker, 1, true)
-    if finish then
-      return finish + 1
-    end
-  end
-end
-
 --- The permissions that a message lists, of which the caller needs one. A name that was cut off is omitted.
 ---@param words string
 ---@return string[] names empty when the text names none
 function forms.permissions(words)
-  local names = {}
-  local position = find_list(words)
+  local names, lower, position = {}, words:lower(), nil
+  for _, marker in ipairs(markers) do
+    local start = lower:find(marker, 1, true)
+    position = position or start and start + #marker
+  end
   while position and #names < most_names do
     local word, after = words:match("^[ ,;'\"]*(%a[%w_.-]*)()", position)
     if not word then
@@ -214,40 +207,30 @@ local function without_markup(words)
   return sentence.decode_references((words:gsub("<[^<>]*>", " ")))
 end
 
---- Returns the text of the first HTML element of that name; nil if the page has no such element, or it is empty.
-local function element(page, lower, name)
-  local _, opening = lower:find("<" .. name .. "%f[%s>][^<>]*>")
-  if not opening then
-    return nil
-  end
-  local finish = lower:find("</" .. name, opening, true)
-  local words = without_markup(page:sub(opening + 1, (finish or #page + 1) - 1))
-  return words:find "%S" and words or nil
-end
-
---- The text of the body up to the first script or style sheet.
-local function body_text(page, lower)
-  local start = lower:find("<body", 1, true) or 1
-  local finish = lower:find("<script", start, true) or lower:find("<style", start, true)
-  local words = without_markup(page:sub(start, (finish or #page + 1) - 1))
-  return words:find "%w" and words or nil
-end
-
 --- Whether a text begins as HTML or XML does.
 local function begins_as_page(words)
   return words:find "^%s*<[!?%a]" ~= nil
 end
 
---- Returns the title of an HTML page, else its first heading, else the beginning of its text; nil for an empty page.
+--- Returns the title of an HTML page, else its first heading, else its text up to the first script or style sheet; nil
+-- for an empty page.
 local function text_of_page(page)
   local lower = page:lower()
+  local function text_between(start, finish, telling)
+    local words = without_markup(page:sub(start, (finish or #page + 1) - 1))
+    return words:find(telling) and words or nil
+  end
   for _, name in ipairs { "title", "h1", "h2", "h3" } do
-    local words = element(page, lower, name)
+    local _, opening = lower:find("<" .. name .. "%f[%s>][^<>]*>")
+    local closing = opening and lower:find("</" .. name, opening, true)
+    local words = opening and text_between(opening + 1, closing, "%S")
     if words then
       return words
     end
   end
-  return body_text(page, lower)
+  local start = lower:find("<body", 1, true) or 1
+  local finish = lower:find("<script", start, true) or lower:find("<style", start, true)
+  return text_between(start, finish, "%w")
 end
 
 -- ---- Sentences ---------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
---- What an administrator can do about a failure, where it tells more than its outcome does. Pure.
+--- What an administrator can do about a failure, if it shows more than its outcome does. Pure.
 --
 -- The hints that hold for every failure with the same outcome are in `autopilot.sync.outcome`.
 
@@ -7,7 +7,7 @@ local lazy = require "autopilot.base.lazy"
 local graph_error = lazy "autopilot.graph.error"
 local network_hint = lazy "autopilot.base.network_hint"
 
---- What came instead of the expected answer.
+--- The answer that came instead of the expected one.
 ---@class autopilot.StrayAnswer
 ---@field status integer
 ---@field content_type string?
@@ -15,7 +15,7 @@ local network_hint = lazy "autopilot.base.network_hint"
 ---@field location string? where a redirect leads
 ---@field is_intermediary boolean
 
---- The host that a redirect leads to; nil where it names none. Nothing else of the address is told.
+--- The host of a redirect; nil if it has none. Nothing else of the address is shown.
 local function host_of(location)
   local authority = (location or ""):match "^%a[%w+.-]*://([^/?#]*)"
     or (location or ""):match "^//([^/?#]*)"
@@ -60,7 +60,7 @@ local hints_of_answers = {
   end,
 }
 
---- The hint; nil where the outcome alone tells what to do.
+--- The hint; nil if that of the outcome is enough.
 ---@param outcome autopilot.Outcome
 ---@param service_error autopilot.GraphError?
 ---@param network autopilot.NetworkFailure?

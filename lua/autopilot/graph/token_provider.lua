@@ -1,7 +1,7 @@
 --- Gets tokens from a client's token provider: one to send, and a newer one after the service has refused a token.
 
 local access_token = require "autopilot.graph.access_token"
-local complaint_about = require "autopilot.base.token_complaint"
+local complaint_about = require("autopilot.base.options").token_complaint
 local lazy = require "autopilot.base.lazy"
 local merged = require "autopilot.base.merged"
 local protected_call = require "autopilot.base.protected_call"

@@ -3,7 +3,7 @@
 local merged = require "autopilot.base.merged"
 local protected_call = require "autopilot.base.protected_call"
 local redact = require "autopilot.base.redact"
-local without_user = require("autopilot.base.url").without_user
+local url_parts = require "autopilot.base.url"
 
 local trace = {}
 
@@ -36,9 +36,7 @@ local function secrets_of(request, response)
     secrets[#secrets + 1] = not is_harmless(name) and value:match "%S+$" or nil
   end
   for value in (request.url .. "&" .. (request.body or "")):gmatch "=([^&]*)" do
-    secrets[#secrets + 1] = value:gsub("%%(%x%x)", function(digits)
-      return string.char(tonumber(digits, 16))
-    end)
+    secrets[#secrets + 1] = url_parts.percent_decoded(value)
   end
   return secrets
 end
@@ -64,7 +62,7 @@ local function without_secrets(url)
   parameters = parameters:gsub("([^?&=]*)=([^&]*)", function(name, value)
     return name .. "=" .. (is_harmless(name) and value or "[hidden]")
   end)
-  return (origin and without_user(origin) .. path or place) .. parameters
+  return (origin and url_parts.without_user(origin) .. path or place) .. parameters
 end
 
 --- Emits lines about the connection, from what libcurl reports: proxy, address, and for a new connection TLS version
@@ -76,7 +74,7 @@ local function emit_connection(emit, client, text)
   end
   local variable, issuer = facts["Proxy"], facts["Issuer"]
   if variable then
-    emit("* proxy %s, named by %s", without_user(os.getenv(variable) or ""), variable)
+    emit("* proxy %s, named by %s", url_parts.without_user(os.getenv(variable) or ""), variable)
   end
   if facts["Address"] then
     local is_new = facts["Connection"] == "new"
@@ -93,7 +91,7 @@ end
 local function emit_request(emit, client, request)
   local proxy = client.options.http.proxy
   if proxy and proxy ~= "" then
-    emit("* proxy %s", without_user(proxy))
+    emit("* proxy %s", url_parts.without_user(proxy))
   end
   emit("> %s %s", request.method, without_secrets(request.url))
   for _, name in ipairs(sorted_names(request.headers or {})) do

@@ -1,7 +1,7 @@
 --- Sends the requests of light threads, and lets each light thread wait for its transfer.
 --
 -- One timer, the stepper, waits for the transfers of all light threads. It wakes the light threads whose
--- transfers have finished, and gives up the transfers of light threads that were killed.
+-- transfers have finished, and cancels the transfers of light threads that were killed.
 
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
@@ -65,7 +65,7 @@ local function end_wait(self, key, transfer, failure)
   end
 end
 
-local function give_up(self, key, name, message)
+local function cancel(self, key, name, message)
   local failure = curl.unsent(name, message)
   if not self.mover:discard(key) then
     failure.stage, failure.delivered, failure.sends = "receive", "unknown", 1
@@ -73,19 +73,19 @@ local function give_up(self, key, name, message)
   end_wait(self, key, nil, failure)
 end
 
---- Gives up the transfers of light threads that were killed: they have not woken for long.
-local function give_up_killed(self)
+--- Cancels the transfers of light threads that were killed: they have not woken for long.
+local function cancel_killed(self)
   for key, waiter in pairs(self.waiting) do
     if self.waited - waiter.seen_at > killed_seconds then
-      give_up(self, key, "LIGHT_THREAD", "the light thread did not run for too long")
+      cancel(self, key, "LIGHT_THREAD", "the light thread did not run for too long")
     end
   end
 end
 
-local function give_up_all(self)
+local function cancel_all(self)
   for key in pairs(self.waiting) do
     local message = "nginx ended the worker before the answer came: worker_shutdown_timeout"
-    give_up(self, key, "WORKER_SHUTDOWN", message)
+    cancel(self, key, "WORKER_SHUTDOWN", message)
   end
 end
 
@@ -99,12 +99,12 @@ local function step(self, waiter)
     for key, transfer in mover.take, mover do
       end_wait(self, key, transfer)
     end
-    give_up_killed(self)
+    cancel_killed(self)
     if next(self.waiting) then
       local began = core.clock()
       local problem = pause()
       if problem == "closed" and ngx.worker.exiting() and self.stepper == own then
-        give_up_all(self)
+        cancel_all(self)
       end
       local seconds = core.clock() - began
       self.waited = self.waited + (seconds <= longest_pause and seconds or 0)

@@ -22,7 +22,7 @@ local worker = require "autopilot.openresty.worker"
 ---@class autopilot.openresty: autopilot
 local preset = {}
 
---- As ngx.sleep, which counts whole milliseconds, and logs a warning for 0.
+--- Like ngx.sleep, which counts whole milliseconds, and logs a warning for 0.
 local function sleep(seconds)
   ngx.sleep(math.max(seconds, 0.001))
 end
@@ -96,7 +96,7 @@ end
 
 preset.retry = setmetatable({ run = run }, { __index = autopilot.retry })
 
---- The values, but reports as their lines.
+--- Returns the values, with reports as texts.
 local function with_lines(...)
   if select("#", ...) > 0 then
     local value = ...

@@ -6,7 +6,7 @@ local is_loaded, ngx = pcall(require, "ngx")
 if not is_loaded then
   local is_nginx = rawget(_G, "ngx") -- in ngx.run_worker_thread, which has few of nginx's functions
   local why = is_nginx and "ngx.run_worker_thread has no light threads" or "this is not nginx"
-  -- Otherwise LuaJIT says of the next attempt only that it is a loop.
+  -- Otherwise LuaJIT would report a loop at the next attempt.
   package.loaded["autopilot.openresty"], package.loaded["autopilot.openresty.phase"] = nil, nil
   error("autopilot.openresty cannot be used here: " .. why .. "; 'autopilot' can", 0)
 end
@@ -36,7 +36,7 @@ local function is_inside_c()
   end
 end
 
---- Nil where a light thread can wait, else a name for the obstacle and a sentence about it.
+--- Nil if a light thread can wait, else a name for the obstacle and a sentence about it.
 ---@return ("PHASE"|"C_BOUNDARY")? name
 ---@return string? message
 function phase.obstacle()

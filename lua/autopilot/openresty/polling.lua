@@ -1,4 +1,4 @@
---- Moves transfers in the event loop, for systems where there can be no helper thread. A fleet waits in the same
+--- Moves transfers in the event loop, for systems without a helper thread. A fleet waits in the same
 -- way for its own transfer set.
 
 local Driver = require "autopilot.openresty.driver"
@@ -13,7 +13,7 @@ local ngx = require "ngx"
 local Polling = {}
 Polling.__index = Polling
 
--- Seconds between two looks whether there is something to do: after something happened, and at most.
+-- Seconds between two steps: after something happened, and at most; and growth factor.
 local shortest, longest, growth = 0.001, 0.010, 1.25
 
 -- Seconds that a stepper waits at a time, at most.
@@ -25,7 +25,7 @@ local idle_seconds = 20
 -- Transfers that a worker usually has at a time, at most; more are served, on more connections.
 local usual_concurrency = 1000
 
---- Steps a transfer set once, and lets the worker go on meanwhile. It looks less often the longer nothing happens.
+--- Steps a transfer set once, and lets the worker go on meanwhile. It waits longer the longer nothing happens.
 ---@param set any
 ---@param seconds number at most
 ---@param delay number? before the first look

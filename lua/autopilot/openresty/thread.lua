@@ -1,4 +1,4 @@
---- Has a helper thread of the worker move the transfers, so that name look-ups, TLS and the reading of
+--- Lets a helper thread of the worker move the transfers, so that name look-ups, TLS and the reading of
 -- certificates happen outside the event loop.
 
 local Driver = require "autopilot.openresty.driver"

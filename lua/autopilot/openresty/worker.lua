@@ -1,4 +1,4 @@
---- What each nginx worker has once: the drive that moves the transfers of all its clients.
+--- The drive of each nginx worker, which moves the transfers of all its clients.
 --
 -- It is made when it is first needed, in the worker: nothing that was made before a fork is used after it.
 
@@ -12,13 +12,13 @@ local worker = {}
 local wanted = "thread"
 local current, current_process
 
--- When a helper thread is tried again after it could not be started, as for lack of descriptors; nil: never.
+-- When to try again to start a helper thread, which may have failed for lack of descriptors; nil: never.
 local retry_at, retry_delay
 
 -- Seconds. Trying costs a millisecond, in which nothing else runs.
 local first_delay, longest_delay = 1, 300
 
---- Changes to a helper thread where there can be one. Transfers that are polled already stay so.
+--- Starts a helper thread, if possible, and makes it the current drive. Transfers that have begun are still polled.
 local function try_thread()
   local driver, problem, is_for_good = require("autopilot.openresty.thread").new()
   retry_delay = current and math.min(2 * retry_delay, longest_delay) or first_delay
@@ -31,7 +31,7 @@ local function try_thread()
   current = driver or current
 end
 
---- This worker's own.
+--- The drive of this worker process, which is made when there is none.
 ---@return autopilot.openresty.Driver
 function worker.driver()
   local process = core.process_id()
@@ -45,7 +45,7 @@ function worker.driver()
   return current
 end
 
---- Chooses the drive of workers from now on. One that is in use ends with its last transfer.
+--- Chooses the drive for later transfers. The previous drive still finishes the transfers that it has begun.
 ---@param name "thread"|"polling"
 function worker.use(name)
   if name ~= wanted then

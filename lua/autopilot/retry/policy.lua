@@ -33,7 +33,7 @@ policy.jitters = { "none", "full", "equal" }
 
 ---@class autopilot.RetryQuestion
 ---@field attempt integer number of the attempt that failed, from 1
---- What became of it. Read are `outcome` and `retry_after` (seconds), else `retry_at` (Unix seconds).
+--- The result of the attempt: `outcome` and `retry_after` (seconds), else `retry_at` (Unix seconds), are read.
 ---@field report any
 ---@field elapsed number? seconds since the first attempt began; default 0
 ---@field previous_delay number? seconds waited before this attempt
@@ -244,7 +244,7 @@ local function is_wait(value)
   return type(value) == "number" and value >= 0 -- false for NaN; infinity exceeds every limit
 end
 
---- The seconds for which the service asked for no request, or is known to refuse one; nil where unknown.
+--- The seconds for which the service asked to send no request, or will refuse one; nil if unknown.
 local function asked_wait(assumed_waits, report, now)
   if type(report) ~= "table" then
     return nil
@@ -256,7 +256,7 @@ local function asked_wait(assumed_waits, report, now)
   return report.outcome ~= nil and assumed_waits and assumed_waits[report.outcome] or nil
 end
 
---- A wait that the service asked for, made longer by chance but never shorter: many clients are told the same
+--- A wait that the service asked for, made longer by chance but never shorter: many clients get the same
 -- Retry-After, and would come back in the same instant. At least half of the time that is left for the
 -- attempt remains.
 local function spread_upwards(settings, asked, limit, random)

@@ -1,7 +1,7 @@
---- The loop around a function of the user's own: try, ask the policy, wait, try again.
+--- The loop around a user's own function: try, ask the policy, wait, try again.
 --
--- The function, `sleep` and `on_retry` may yield in every Lua, and an error of theirs reaches the caller as
--- it was raised: nothing is called through pcall.
+-- The function, `sleep` and `on_retry` may yield in every Lua version, and their errors reach the caller
+-- unchanged: nothing is called through pcall.
 
 local ask = require("autopilot.retry.policy").ask
 local lazy = require "autopilot.base.lazy"

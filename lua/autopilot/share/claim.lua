@@ -14,8 +14,6 @@ local record = require "autopilot.sync.record"
 local recover = require("autopilot.base.lazy") "autopilot.sync.recover"
 local shared_answer = require "autopilot.share.shared_answer"
 
-local claim = {}
-
 -- Seconds added to the expected duration of the work that a claim is for.
 local margin = 10
 -- Seconds that getting a token may take.
@@ -33,12 +31,9 @@ local most_unseen = 20
 -- an outcome.
 local enough_askers = 2
 
-TenantStore.claim = claim
-claim.share = TenantStore.new
-
 -- ---- Holding the claim -------------------------------------------------------------------------------
 
---- Seconds that a claim is to last: the given time, not beyond the call's deadline, plus a margin.
+--- The seconds for which a claim is taken: the given time, not beyond the call's deadline, plus a margin.
 local function time_for(requests, seconds)
   return math.max(0, math.min(seconds, requests.call:time_left())) + margin
 end
@@ -52,8 +47,8 @@ local function renew(requests, seconds)
   return requests.lease ~= nil
 end
 
---- Releases the claim, and stores the answer, or that its holder has none: a claim that ends without either is
--- taken for that of a holder that died.
+--- Releases the claim, and stores the answer, or a note that there is none. A claim that ends without either counts
+-- as one whose holder has died.
 ---@param requests autopilot.SyncRequests
 ---@param answer table? nil if nothing was posted
 ---@param other autopilot.SharedAnswer? the answered request, if it is another call's
@@ -77,8 +72,8 @@ end
 ---@param requests autopilot.SyncRequests
 ---@param answer table of the last attempt
 ---@param seconds number
-function claim.pause(requests, answer, seconds)
-  local lease, options = requests.lease, requests.call.client.options
+function TenantStore:pause(requests, answer, seconds)
+  local lease, options = requests.lease, self.client.options
   local is_kept = lease
     and answer.outcome ~= "unreachable"
     and seconds <= longest_pause
@@ -92,19 +87,19 @@ end
 
 --- Called before the record is read to find out whether a request started a sync. Renews the claim.
 ---@param requests autopilot.SyncRequests
-function claim.settle(requests)
-  renew(requests, 3 * requests.call.client.options.timeout.total)
+function TenantStore:settle(requests)
+  renew(requests, 3 * self.client.options.timeout.total)
 end
 
 --- Called when a call has its answer. Stores the answer for others, and what it shows about the tenant.
 ---@param requests autopilot.SyncRequests
 ---@param answer table
-function claim.finish(requests, answer)
+function TenantStore:finish(requests, answer)
   requests.joined_attempts = nil
   if requests.lease then
     release(requests, answer)
   elseif requests.attempts[1] then
-    requests.call.client.shared:write()
+    self:write()
   end
 end
 
@@ -120,7 +115,7 @@ end
 local function begin_wait(client)
   local before = stored_result(client)
   return {
-    until_when = client.options.clock() + longest_wait,
+    began = client.options.clock(),
     seen_trigger = client.memory.newest_trigger, -- the latest that was known before the wait
     watched = {}, -- a set of the ids of the claims that it has waited for
     -- An answer stored before this attempt is not used for it. If the store cannot be read now, such an
@@ -143,7 +138,12 @@ local function new_result(client, state)
   local is_new = not looked_at[writer] and stored.id ~= state.ended_before
   looked_at[writer] = true
   local result = is_new and state.may_join and shared_answer.read(stored, client)
-  return result and state.watched[result.id] and result or nil
+  if not (result and state.watched[result.id]) then
+    return nil
+  end
+  -- The answer came after this wait began, which tells more than Unix time that was set.
+  result.sent = math.min(math.max(result.sent, state.began - result.took), result.sent_latest)
+  return result
 end
 
 --- The answer if a sync was started, but before the call's `since`: no other can be started now.
@@ -210,7 +210,7 @@ end
 local function settle_for_other(requests, state)
   local client, result = requests.call.client, state.unread
   state.unread = nil
-  claim.settle(requests)
+  client.shared:settle(requests)
   if not recover.of_another(requests, result, state.seen_trigger) then
     renew(requests, client.options.timeout.total)
     return nil
@@ -260,7 +260,8 @@ local function wait(requests, state)
   local how, seen = client.shared.leases:wait(client.shared.claim_key, {
     sleep = client.options.sleep,
     now = clock,
-    seconds = call.is_single_pass and 0 or math.min(call:time_left(), state.until_when - clock()),
+    seconds = call.is_single_pass and 0
+      or math.min(call:time_left(), state.began + longest_wait - clock()),
   })
   state.unseen = seen and 0 or state.unseen + 1
   if not seen then
@@ -280,15 +281,14 @@ end
 --- Called right before a request would be sent, when its token is known.
 ---@param requests autopilot.SyncRequests
 ---@return table? answer instead of a request; nil: send it
-function claim.gate(requests)
-  local client = requests.call.client
-  local shared, seconds = client.shared, client.options.timeout.total
+function TenantStore:gate(requests)
+  local client, seconds = self.client, self.client.options.timeout.total
   if renew(requests, seconds) then
     return nil
   end
   local state = begin_wait(client)
   while not client.is_closed do
-    local lease, message = shared.leases:take(shared.claim_key, time_for(requests, seconds))
+    local lease, message = self.leases:take(self.claim_key, time_for(requests, seconds))
     requests.lease = lease
     local is_broken = message and message ~= "exists" or state.unseen > most_unseen
     -- With `force` a request is sent even if a refusal is expected or another call sends one.
@@ -306,4 +306,4 @@ function claim.gate(requests)
   return in_progress(requests, state.ends)
 end
 
-return claim
+return TenantStore

@@ -15,6 +15,7 @@ local shared_answer = {}
 ---@field told_by string id of the claim whose holder stored the answer: `id`, or that of a call that read
 -- the record afterwards
 ---@field sent number when the request was sent; of several, the one that started a sync, else the last
+---@field sent_latest number the latest moment that `sent` can be; later than `sent` only if Unix time was set since
 ---@field took number seconds from `sent` until the answer was stored
 ---@field attempts integer how often it was sent
 ---@field answer table in the shape of a report
@@ -157,17 +158,14 @@ function shared_answer.read(value, client)
   if not (is_complete and is_possible and is_of_request(answer.outcome) and answer.delivered) then
     return nil
   end
+  local clock = client.service_clock
+  local unread_since = outcome.of(answer).is_open and stored.unread_since
+  stored.sent, stored.sent_latest = clock:of_unix(stored.sent)
+  -- Triggers count from `unread_since` on, so it is the latest moment that it can be.
+  stored.unread_since = unread_since and select(2, clock:of_unix(unread_since)) or nil
   client:set_retry(answer, answer.retry_after)
   answer.tenant, answer.answered_by, answer.joined = client.tenant, "client", true
   answer.unread = answer.unread or nil
-  local clock, unread_since = client.service_clock, nil
-  if stored.unread_since and outcome.of(answer).is_open then
-    local _
-    _, unread_since = clock:of_unix(stored.unread_since)
-  end
-  -- The conversion gives an earliest and a latest time. Triggers count from `unread_since` on, so it is the
-  -- latest; `sent` is the earliest.
-  stored.sent, stored.unread_since = clock:of_unix(stored.sent), unread_since
   return stored
 end
 

@@ -17,7 +17,6 @@ local outcome = require "autopilot.sync.outcome"
 ---@class autopilot.TenantStore
 ---@field leases autopilot.Leases of the store
 ---@field claim_key string the key of the tenant's lease
----@field claim table `autopilot.share.claim`, which sets it
 ---@field value table? the value read last; nil if the read failed
 local TenantStore = {}
 TenantStore.__index = TenantStore
@@ -118,8 +117,8 @@ local function read(self)
   return self.value or {}
 end
 
---- A sync as it is written. One that another client has stored keeps its texts: a client whose clock was set may
--- take it for a later one.
+--- The texts of a sync for the store. One that another client has stored keeps its texts: a client whose clock was
+-- set may take it for a later one.
 local function texts_of(self, sync)
   return sync.stored
     or {
@@ -129,7 +128,7 @@ local function texts_of(self, sync)
     }
 end
 
---- Puts the tenant's value into the store for so many seconds. What was there and is not believed stays.
+--- Writes the tenant's value to the store for so many seconds. Stored data that this client ignores stays.
 local function put(self, value, seconds)
   local stored = value.stored or {}
   local text = json.encode {
@@ -152,7 +151,7 @@ local function life_of(self, sync)
   return sync and sync.triggered_at + cooldown - self.client.options.clock() or 0
 end
 
---- Learns a Retry-After that another client received. Its second key in the store expires when it ends,
+--- Applies a Retry-After that another client received. Its second key in the store expires when it ends,
 -- because a Unix time does not show reliably how long ago that was.
 local function learn_refusal(self, stored)
   if not stored or stored.told_at == self.refusal_id then
@@ -204,7 +203,7 @@ local function add_refusal(self, value)
   return true
 end
 
---- Adds a sync that another client knows of, or its refusal whose end is unknown, to what the client knows.
+--- Adds a sync or a refusal without a known end, stored by another client, to what the client knows.
 local function learn_sync(memory, fact)
   if not fact.earliest then
     memory:note_refused("cooldown", nil, fact.triggered_at)
@@ -237,7 +236,7 @@ function TenantStore:write(result, value, ended)
   if not (has_sync or has_refusal or result or ended) then
     return
   end
-  -- The value is stored until none of its parts is needed any more. For a sync that this client does not believe,
+  -- The value is stored until none of its parts is needed any more. For a sync that this client ignores,
   -- that time is not known.
   local is_unclear = not value.sync and value.stored and value.stored.sync
   local life = math.max(

@@ -1,5 +1,7 @@
---- Stores: what clients and workers share. Each is a file of this folder, loaded when it is first used; what
--- a store must do is told in `autopilot.store.contract`.
+--- Stores: shared data of clients and workers. Each is a file of this folder, loaded when it is first used; what
+-- a store must do is described in `autopilot.store.contract`.
+
+local core = require "autopilot.core"
 
 ---@class autopilot.store
 ---@field memory fun(given: autopilot.store.MemoryOptions?): autopilot.Store
@@ -8,11 +10,9 @@
 ---@field redis fun(given: autopilot.store.RedisOptions): autopilot.Store
 ---@field open fun(text: string): autopilot.Store
 
-local core = require "autopilot.core"
-
 local names = { memory = true, shared_dict = true, sql = true, redis = true }
 
--- Words that stand for an address, and what to write. They name a file only if it exists.
+-- Words that are often given instead of an address, and what to write. They name a file only if it exists.
 local addresses = {
   redis = "redis://HOST:6379",
   rediss = "rediss://HOST:6380",
@@ -33,7 +33,7 @@ local function complaint_about(text, scheme)
   end
 end
 
---- Makes a store of a text, as the command's `--store` takes it. Nothing is opened before it is first used.
+--- Makes a store from a text, as the command's `--store` accepts it. Nothing is opened before it is first used.
 -- Raises at the caller for an address that it does not know.
 ---@param text string `redis[s]://…`, `postgresql://…`, or the name of an SQLite file
 ---@return autopilot.Store

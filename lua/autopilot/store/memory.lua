@@ -1,7 +1,7 @@
 --- A store in this process's memory: for the clients of one Lua state, and for tests.
 --
 -- The number of entries is limited: the least recently used one goes first. An expired entry is removed
--- when it is next asked for, or in its turn as the least recently used one.
+-- when it is next read, or when it is the least recently used one.
 
 local Lru = require "autopilot.base.lru"
 local contract = require "autopilot.store.contract"
@@ -18,7 +18,7 @@ local rules = {
   now = { type = "function", default = core.clock },
 }
 
---- The entry whose time is not over, which then counts as just used.
+--- The entry with this key, unless it has expired; it then counts as just used.
 local function find(self, key)
   local entry = self.entries:find(key)
   if not entry then

@@ -10,7 +10,7 @@
 
 local Connection = require "autopilot.store.connection"
 local core = require "autopilot.core"
-local decode = require("autopilot.base.passwords").percent_decoded
+local decode = require("autopilot.base.url").percent_decoded
 local options = require "autopilot.base.options"
 
 ---@class autopilot.store.RedisOptions
@@ -238,8 +238,8 @@ local rules = {
 local function prepare(opened, server)
   if opened.is_ready then
     return
-  elseif server.password and server.user then
-    call(opened, "AUTH", server.user, server.password)
+  elseif server.user then
+    call(opened, "AUTH", server.user, server.password or "")
   elseif server.password then
     call(opened, "AUTH", server.password)
   end

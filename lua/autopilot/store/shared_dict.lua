@@ -25,7 +25,7 @@ end
 
 local methods = { add = put "add", set = put "set" }
 
---- The value; nil too where another program put something else than a string.
+--- The value; nil also if another program has stored something else than a string.
 function methods.get(self, key)
   local value, message = self.dict:get(key)
   if type(value) == "string" then

@@ -38,7 +38,7 @@ local first_look, longest_look = 2, 30
 ---@field has_joined boolean? it has waited for a sync that it did not ask for
 ---@field read table? the record that shows how that sync failed, already noted
 
---- Sleeps, and tells the observer of it; false when the time does not suffice.
+--- Sleeps, and reports that to `on_progress`; false when there is not enough time.
 ---@param read table as for `wait.report_progress`
 local function sleep(call, seconds, state, read)
   local client = call.client
@@ -64,7 +64,7 @@ local function refuse(call, answer, name, seconds)
   return answer
 end
 
---- Waits a little, and longer each time, before the next look; false when the time does not suffice.
+--- Waits a little, and longer each time, before the next read; false when there is not enough time.
 local function pause(self, read)
   self.look = math.min(longest_look, (self.look or first_look / 2) * 2)
   local seconds = self.look * (1 + 0.25 * self.call.client.options.random())
@@ -77,7 +77,7 @@ end
 ---@field seconds number? of `wait`: for how long requests would be refused; nil: it is not known
 ---@field has_failed boolean? a sync that counts was triggered, and failed
 
---- Decides by the record, and by what else is known of the tenant, what to do next.
+--- Decides by the record, and by the client's knowledge of the tenant, what to do next.
 ---@param call autopilot.Call
 ---@param found autopilot.SettingsRecord already noted
 ---@return autopilot.EnsurePlan
@@ -130,7 +130,7 @@ local function wait_out(call, answer, name, remaining)
   end
 end
 
---- Adds to a cooldown without a known end the latest end that it can have: a scheduler needs one.
+--- Adds to a cooldown without a known end the latest possible end: a scheduler needs one.
 local function with_end(call, answer)
   local left = answer.outcome == "cooldown" and call.client.memory:cooldown_left(call:now())
   if left and not answer.retry_at then
@@ -145,10 +145,10 @@ local function ask(self)
   wait.note(call, "sync", self.why or "no sync was triggered since then")
   local answer = sync.request(requests)
   if answer.outcome ~= "started" then
-    -- The next look may show that it is done, or how to go on.
+    -- The next read may show that it is done, or what to do.
     local may_go_on = not call.is_single_pass
       and (outcome.of(answer).look_again or requests.is_unreadable or answer.retry_at)
-      and (answer.retry_after or 0) < call:time_left()
+      and (call.client.memory:held_for(call:now()) or 0) < call:time_left()
     if may_go_on and pause(self, answer) then
       wait.note(call, "look", "the request was answered: " .. answer.outcome)
       return nil
@@ -167,7 +167,7 @@ local function ask(self)
   return settled
 end
 
---- Waits until a sync that counts has ended, if it has not. One that failed leaves it to the next step what to do.
+--- Waits until a sync that counts has ended, if it has not. If it failed, the next step decides what to do.
 local function join(self, answer, is_over)
   local call = self.call
   if is_over then
@@ -186,7 +186,7 @@ local function join(self, answer, is_over)
   return answer
 end
 
---- Reads the record, and finds out by it what became of requests whose answers were lost.
+--- Reads the record, and finds out by it whether requests with lost answers started a sync.
 local function look(self)
   local answer = record.read(self.call)
   if self.requests.open and not answer.outcome then
@@ -195,7 +195,7 @@ local function look(self)
   return answer
 end
 
---- One look at the record and the step that follows from it; an answer ends the call.
+--- Reads the record and takes the step that follows from it; an answer ends the call.
 local function step(self)
   local call, requests, answer = self.call, self.requests, self.read
   local memory = call.client.memory
@@ -229,7 +229,7 @@ local function step(self)
   return ended
 end
 
---- Completes the call by the options. Without `since` and `max_age` the moment is the call itself.
+--- Completes the call by the options. Without `since` and `max_age`, the time of the call counts as `since`.
 ---@param call autopilot.Call
 ---@param wanted table
 ---@return string? mistake
@@ -246,7 +246,7 @@ function ensure.prepare(call, wanted)
   return mistake
 end
 
---- Makes sure that there is such a sync.
+--- Makes sure that a sync that meets the options has been started or has completed.
 function ensure.run(call, wanted)
   local mistake = ensure.prepare(call, wanted)
   if mistake then

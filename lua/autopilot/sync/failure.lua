@@ -66,7 +66,7 @@ local function after_request(requests, answer, seen)
   end
   if client.shared then
     client.shared:write()
-    client.shared.claim.settle(requests)
+    client.shared:settle(requests)
   end
   local judged = recover.run(requests, answer, seen)
   if judged then

@@ -75,7 +75,7 @@ for _, row in ipairs(rows) do
   outcome.all[row.name] = row
 end
 
---- The row of a report's or an answer's outcome; an empty one where it has none, or one that is not known.
+--- The row of a report's or an answer's outcome; an empty one for none or an unknown one.
 ---@param answer { outcome: string? }
 ---@return autopilot.OutcomeRow
 function outcome.of(answer)

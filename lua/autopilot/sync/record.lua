@@ -1,10 +1,10 @@
---- The record `windowsAutopilotSettings`: what it says of syncs, what follows from its times, and how it is
+--- The record `windowsAutopilotSettings`: its state of syncs, what follows from its times, and how it is
 -- read.
 --
 -- Times of the record are Unix seconds of the service's clock, durations are seconds.
 --
 -- Sources: the Graph pages "windowsAutopilotSettings resource type" and "windowsAutopilotSyncStatus
--- enum type" (beta), and records as the live service gave them. Where the pages leave open what a stamp
+-- enum type" (beta), and records of the live service. Where the pages leave open what a stamp
 -- means, a rule holds for every meaning, or says which one it takes.
 
 local answers = require "autopilot.graph.answer"
@@ -41,7 +41,7 @@ local function state_of(value)
   return states[value:lower()] or value
 end
 
---- The moment that a member of the record tells, nil for "never"; and false when it tells neither.
+--- The time in a member of the record, nil for "never"; and false for anything else.
 local function moment_of(value)
   if value == json.null then
     return nil, true
@@ -104,7 +104,7 @@ function record.parse(body)
   }
 end
 
---- The time from which the cooldown counts; nil when the record tells of no sync.
+--- The time from which the cooldown counts; nil when the record has no sync.
 --
 -- The sync action's page: called within 10 minutes of the previous sync, it answers 429. It does not
 -- say whether they count from the trigger or from the end of the sync, and a sync that the service
@@ -144,9 +144,9 @@ function record.has_completed(found, trigger)
     and status ~= "failed"
 end
 
---- Whether the record says `failed` of a sync that was triggered at or after `trigger`.
+--- Whether the record says that a sync that was triggered at or after `trigger` has failed.
 --
--- `failed` counts when the record knows of that trigger, so was not read late. It may be of a later sync
+-- `failed` counts if the record has that trigger, so is not out of date. It may be about a later sync
 -- that the service began by itself: then the client may have seen before that this one had completed.
 ---@param found autopilot.SettingsRecord
 ---@param trigger number Unix seconds, service's clock: the trigger's stamp in the record
@@ -177,8 +177,8 @@ function record.covering_trigger(found, since, memory)
   return record.covers(found, latest) and found.last_manual_trigger or nil
 end
 
---- Whether the record tells that no sync was triggered at or after `since`. What this client started itself
--- may be missing in a record that was read late.
+--- Whether the record shows that no sync was triggered at or after `since`. What this client started itself
+-- may be missing in a record that is out of date.
 ---@param found autopilot.SettingsRecord
 ---@param since number? a moment of the client's clock; nil: any
 ---@param memory autopilot.TenantMemory
@@ -194,7 +194,7 @@ function record.shows_none(found, since, memory)
   return trigger < (memory.service_clock:to_service(since))
 end
 
---- How the sync ended that was triggered at `trigger`, as far as the record or one before it tells.
+--- How the sync that was triggered at `trigger` has ended, as far as this record or an earlier one shows.
 ---@param found autopilot.SettingsRecord the newest, already noted
 ---@param trigger number the service's clock: the trigger's stamp in that record
 ---@param memory autopilot.TenantMemory
@@ -235,10 +235,10 @@ function record.note(memory, found)
   end
 end
 
---- For how long no sync has completed, although one is in progress: seconds since the last trigger. Nil unless the
+--- The seconds since the last trigger if no sync has completed since, although one is in progress. Nil unless the
 -- stamps prove it. A sync that the service began by itself has no trigger's stamp: where one has completed since the
--- last trigger, or was seen to have failed, nothing tells when the one in progress began. The same holds where a later
--- sync is known than the record shows, which then was read late.
+-- last trigger, or was seen to have failed, it is unknown when the one in progress began. The same holds if a later
+-- sync is known than the record shows, which then is out of date.
 ---@param found autopilot.SettingsRecord already noted
 ---@param memory autopilot.TenantMemory
 ---@param now number
@@ -284,8 +284,8 @@ local function complete(client, answer, body)
   answer.trigger_known = found.trigger_known
 end
 
---- Tells of a sync that is in progress for longer than `stuck_after`: in the answer, and once by an event.
-local function tell_stuck(client, answer)
+--- Reports a sync that is in progress for longer than `stuck_after`: in the answer, and once by an event.
+local function report_stuck(client, answer)
   local memory, trigger = client.memory, answer.last_manual_trigger
   local seconds = record.unfinished_for(answer, memory, client.options.clock())
   if not seconds or seconds < client.options.stuck_after then
@@ -298,7 +298,7 @@ local function tell_stuck(client, answer)
   end
 end
 
---- Reads the record once, unless a Retry-After has not passed yet. The client's memory learns from it.
+--- Reads the record once, unless a Retry-After has not passed yet. Updates what the client knows.
 ---@param call autopilot.Call
 ---@param number integer? of the attempt; default 1
 ---@return table answer in the shape of a report: with the record's fields; or with an outcome, if it could not be read
@@ -322,7 +322,7 @@ function record.read_once(call, number)
   end
   if not answer.outcome then
     record.note(memory, answer)
-    tell_stuck(client, answer)
+    report_stuck(client, answer)
   elseif answer.retry_at and answer.status then -- without retry_at it is a token endpoint's
     memory:note_refused(answer.outcome, answer.retry_after, client.options.clock())
   end
@@ -335,7 +335,7 @@ function record.read_once(call, number)
   return answer
 end
 
---- Reads the record, again and again as the client's policy says.
+--- Reads the record, with retries as the client's policy says.
 ---@param call autopilot.Call
 ---@return table answer as of `read_once`
 function record.read(call)

@@ -134,13 +134,13 @@ end
 -- start a second sync.
 recover.unread = { outcome = "interrupted", delivered = "unknown" }
 
---- Reads the record and completes the answer by it.
+--- Reads the record and completes the answer accordingly.
 ---@return table? judged
 local function look(requests, answer, is_lost)
   local client = requests.call.client
   local read = record.read_once(requests.call)
   if not read.trigger_known then
-    -- Where only the time of this call was over, another call may look.
+    -- If only the time of this call was over, another call may read the record.
     requests.is_unread = requests.is_unread and requests.call:time_left() <= 0
     requests.is_unreadable = is_lost or nil
     if is_lost and answer.outcome == "unavailable" then
@@ -166,7 +166,7 @@ local function look(requests, answer, is_lost)
   return answer
 end
 
---- Finds out what an attempt has done: from its answer, or, if that was lost, from the record.
+--- Finds out whether an attempt started a sync: from its answer, or, if that was lost, from the record.
 ---@param requests autopilot.SyncRequests
 ---@param answer table of the attempt; changed if the record shows more
 ---@param seen number? the latest trigger's stamp that was known before the attempt

@@ -119,12 +119,9 @@ local hint_of_shorter =
 local hint_of_given_up = "The service refused a request after the %s that were assumed as its "
   .. "cooldown: %s are assumed from now on."
 
---- Tells of a cooldown that was learnt, once: by an event, and by the hint where there is no other.
-local function tell_learned(client, answer)
+--- Reports once that another cooldown was learnt: by an event, and by the hint if there is no other.
+local function report_learned(client, answer)
   local learned = client.memory.learned
-  if not learned then
-    return
-  end
   client.memory.learned = nil
   client:emit("cooldown_learned", { cooldown = learned.cooldown, before = learned.before })
   local hint = learned.cooldown < learned.before and hint_of_shorter or hint_of_given_up
@@ -147,7 +144,9 @@ function report.finish(call, answer, attempts)
   if answer.retry_after and not answer.retry_at then -- a token endpoint's, which binds no request to the service
     client:set_retry(answer, answer.retry_after)
   end
-  tell_learned(client, answer)
+  if client.memory.learned then
+    report_learned(client, answer)
+  end
   local sealed = report.seal(answer)
   if sealed.ok then
     return sealed

@@ -1,11 +1,11 @@
 --- The clocks of a client. Inside the library a moment is a number of seconds on the client's steady clock
--- (its option `clock`), which nobody can set. Here such moments are translated: to and from the service's
--- clock, as far as its `Date` headers tell it, and to and from Unix time, in which options, reports and
--- stores tell moments.
+-- (its option `clock`), which cannot be set. This module translates moments to and from the service's
+-- clock, as far as its `Date` headers show it, and to and from Unix time, which options, reports and
+-- stores use.
 --
 -- A `Date` has whole seconds and the answer travels for a while, so one answer gives a range, not a number;
--- each further answer narrows it. Where a stamp of the service is compared with a moment of ours, that end
--- of the range is taken which cannot turn an open question into a claim.
+-- each further answer narrows it. A comparison of a service's stamp with a moment of ours uses that end
+-- of the range with which an uncertain case proves nothing.
 
 ---@class autopilot.ServiceClock
 ---@field package options { now: fun(): number, clock: fun(): number }
@@ -45,15 +45,15 @@ end
 
 -- ---- Unix time ---------------------------------------------------------------------------------------
 
---- A moment as Unix time, as that is set now.
+--- Converts a moment to Unix time, by the present setting of the clock.
 ---@param moment number
 ---@return number seconds
 function ServiceClock:to_unix(moment)
   return moment + unix_ahead(self.options)
 end
 
---- A Unix time as a moment: the earliest and the latest that it can be. They differ where Unix time has been
--- set, and it is not known whether the time was told before that.
+--- Converts a Unix time to a moment: the earliest and the latest possible. They differ if Unix time has been
+-- set, because the Unix time may be from before or after that.
 ---@param seconds number Unix time
 ---@return number earliest, number latest
 function ServiceClock:of_unix(seconds)
@@ -83,7 +83,7 @@ local function range_at(self, moment)
   return self.lower - slack, self.upper + slack
 end
 
---- Learns from an answer.
+--- Narrows the range by an answer.
 ---@param date number the `Date` header as Unix time (RFC 9110 section 6.6.1: whole seconds)
 ---@param elapsed number seconds from sending to receiving
 ---@param received number when the answer had come
@@ -103,13 +103,13 @@ function ServiceClock:observe(date, elapsed, received)
   return received - elapsed + lower - drift * elapsed, received + upper
 end
 
---- Whether any answer told the service's time yet.
+--- Whether any answer has had a service time yet.
 ---@return boolean
 function ServiceClock:is_known()
   return self.learnt_at ~= nil
 end
 
---- A moment on the service's clock: the earliest and the latest it can be.
+--- Converts a moment to the service's clock: the earliest and the latest possible time.
 ---@param moment number
 ---@return number earliest, number latest Unix time
 function ServiceClock:to_service(moment)
@@ -117,7 +117,7 @@ function ServiceClock:to_service(moment)
   return moment + lower, moment + upper
 end
 
---- A moment of the service's clock: the earliest and the latest it can be on ours.
+--- Converts a time of the service's clock to a moment: the earliest and the latest possible.
 ---@param seconds number Unix time
 ---@return number earliest, number latest
 function ServiceClock:of_service(seconds)

@@ -1,4 +1,4 @@
---- `client:status`: what the tenant's record says, and whether a sync may be asked for.
+--- `client:status`: reads the tenant's record, and whether a sync is possible.
 
 local record = require "autopilot.sync.record"
 
@@ -14,8 +14,8 @@ local status = { rules = { deadline = { type = "number", above = 0 } } }
 ---@field ready boolean a sync may be asked for
 ---@field service_time number when the record was read, the service's clock
 
---- Adds what follows from the record, and from what the client knows besides: a record that was read
--- late does not show the last sync yet.
+--- Adds what follows from the record and from the client's knowledge: a record that is out of
+-- date does not show the last sync yet.
 local function add_readiness(client, answer)
   local now = client.options.clock()
   local _, service_now = client.service_clock:to_service(now)

@@ -51,7 +51,7 @@ Requests.__index = Requests
 --- Returns the answer to use if no request is to be sent; else nil. With a shared store, only the call that holds the
 -- claim on the tenant sends requests.
 local function before(requests)
-  requests.instead = requests.call.client.shared.claim.gate(requests)
+  requests.instead = requests.call.client.shared:gate(requests)
   return requests.instead
 end
 
@@ -136,7 +136,7 @@ end
 function Requests:before_wait(answer, seconds)
   local shared = self.call.client.shared
   if shared then
-    shared.claim.pause(self, answer, seconds)
+    shared:pause(self, answer, seconds)
   else
     self.sent = nil -- saves memory: thousands may sleep
   end
@@ -153,7 +153,7 @@ function sync.request(requests)
     answer = failure.sum_up(requests, answer)
   end
   if client.shared then
-    client.shared.claim.finish(requests, answer)
+    client.shared:finish(requests, answer)
   end
   return answer
 end

@@ -60,7 +60,7 @@ function wait.report_progress(call, state, seconds, read)
   end
 end
 
---- Adds a step to the report of `wait` or `ensure`, and tells it by an event, unless it is the same as the last one.
+--- Adds a step to the report of `wait` or `ensure`, and emits it as an event, unless it is the same as the last one.
 ---@param call autopilot.Call
 ---@param action string
 ---@param reason string
@@ -76,8 +76,8 @@ end
 
 -- ---- Waiting -----------------------------------------------------------------------------------------
 
---- The option `since` as a moment of the client's clock; nil and what is wrong if it is in the future. Of two moments
--- that it can be, less can be proved of the later.
+--- Converts the option `since` to a moment; nil and what is wrong if it is in the future. Of two possible moments,
+-- the later is used, because it proves less.
 ---@param client autopilot.Client
 ---@param since number Unix time of the client's clock
 ---@return number? moment
@@ -117,7 +117,7 @@ local function pause(call, seconds, retry_after, read)
   return not call.client.is_closed and call:time_left() > 0
 end
 
---- Whether a read that failed may succeed at the next try.
+--- Whether a failed read may succeed at the next attempt.
 local function is_passing(answer, state)
   if answer.is_transient then
     return true
@@ -128,7 +128,7 @@ local function is_passing(answer, state)
   return outcome.of(answer).is_passing or false
 end
 
---- What the record says of the sync that is waited for: an outcome, or nil while it says nothing.
+--- The outcome of the sync that is waited for, by the record; nil while it shows none.
 local function judge(memory, found, since, state)
   local trigger = record.covering_trigger(found, since, memory)
   state.trigger = state.trigger or trigger -- a later one may follow before this one is seen to end
@@ -151,7 +151,7 @@ local function timed_out(call, answer, state)
   return answer
 end
 
---- Keeps what a read showed, and notes it where it differs from the read before.
+--- Keeps what a read showed, and adds a step if it differs from the read before.
 local function keep_read(call, answer, since, state)
   local before = state.last_read
   local is_new = not state.has_read

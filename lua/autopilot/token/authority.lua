@@ -1,4 +1,4 @@
---- The options that the ways to sign in at Entra have in common, and the place that follows from them:
+--- The options that the ways to sign in at Entra have in common, and what follows from them:
 -- the authority of the client's cloud, the tenant and the scope.
 --
 -- Credentials go to an authority over https only, over http to this machine alone, and never to the
@@ -109,8 +109,8 @@ function authority.rules(...)
   return merged(authority.common, ...)
 end
 
---- Makes a function that reads environment variables, without line ends behind a value, as a secret that was made of
---- a file may have: nil for one that is not set, or empty.
+--- Makes a function that reads environment variables; nil for one that is not set, or empty. Line ends at the end
+--- of a value are removed, because a secret that was made from a file may have them.
 function authority.environment(checked)
   return function(name)
     local value = (checked.getenv(name) or ""):match "^(.-)[\r\n]*$"
@@ -118,7 +118,7 @@ function authority.environment(checked)
   end
 end
 
---- The scope to ask for: the option, else the client's, else that of the cloud's Graph. The scope of another
+--- The scope of the token: the option, else the client's, else that of the cloud's Graph. The scope of another
 -- cloud's Graph is refused: its token would be sent to the Graph of the client's cloud. Scopes of other
 -- services are not checked.
 function authority.scope(checked, ask)
@@ -152,7 +152,7 @@ local function find_authority(checked, cloud)
   return url
 end
 
---- The tenant, without braces: the option, else that of `ask`; nil where none is named.
+--- The tenant, without braces: the option, else that of `ask`; nil if neither is set.
 ---@param is_interactive boolean? a person signs in, of any organization
 function authority.tenant(checked, ask, is_interactive)
   local tenant = checked.tenant or ask.tenant
@@ -163,7 +163,7 @@ function authority.tenant(checked, ask, is_interactive)
   return tenant and authority.bare_tenant(tenant)
 end
 
---- Where to ask for a token.
+--- Returns where to request a token.
 ---@param checked table options, checked by `authority.rules`
 ---@param ask autopilot.TokenAsk
 ---@param fallback { tenant: string?, client_id: string?, is_interactive: boolean? }? for what both do not have

@@ -3,8 +3,7 @@
 -- A person's account gets a token that Intune refuses: the CLI's own application has no permission for it,
 -- and none can be added (AADSTS65002). Accounts of service principals and managed identities do work.
 -- `io.popen` runs the command; everything else in this Lua, in OpenResty the whole worker, waits some
--- seconds until `az` has ended. On Windows nothing is run unless the option `run` says how, because its
--- shell has other rules of quoting.
+-- seconds until `az` has ended.
 --
 -- Only checked values reach the shell, and they are quoted as well; no secret is among them. What `az`
 -- prints on success is not repeated in any message.
@@ -16,6 +15,7 @@ local json = require "autopilot.base.json"
 local life = require "autopilot.token.life"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
+local windows_command = require "autopilot.token.windows_command"
 
 local fail, need, shell_word = provider.fail, provider.need, provider.shell_word
 
@@ -23,7 +23,7 @@ local fail, need, shell_word = provider.fail, provider.need, provider.shell_word
 ---@field tenant string? default: that of the account; az refuses it when it is signed in by identity
 ---@field scope string? default: that of the client
 ---@field command string? the program, a name or a path; default `az`
----@field timeout number? seconds, where the machine has a `timeout` command; default 30
+---@field timeout number? seconds, where the machine has Unix's `timeout` command; default 30
 --- Runs a command line of the POSIX shell; default `io.popen`. It may yield.
 ---@field run (fun(command_line: string): string?, integer?)? gives output, errors among it, and exit code
 
@@ -64,13 +64,19 @@ local rules = {
   run = { type = "function" },
 }
 
+--- The arguments of `az`, as `quote` writes a word for the shell.
+local function arguments(quote, resource, tenant)
+  return "account get-access-token -o json --resource "
+    .. quote(resource)
+    .. (tenant and " --tenant " .. quote(tenant) or "")
+end
+
 --- The command line for the POSIX shell.
 local function command_line(checked, resource, tenant)
   local line = "if command -v timeout >/dev/null 2>&1; then limit='timeout %d'; else limit=; fi; "
-    .. "$limit %s account get-access-token -o json --resource %s%s </dev/null 2>&1"
-  local selection = tenant and " --tenant " .. shell_word(tenant) or ""
+    .. "$limit %s %s </dev/null 2>&1"
   local seconds = math.ceil(checked.timeout)
-  return line:format(seconds, shell_word(checked.command), shell_word(resource), selection)
+  return line:format(seconds, shell_word(checked.command), arguments(shell_word, resource, tenant))
 end
 
 --- Runs a command line to its end. Returns output and exit code, or nil when it could not be run.
@@ -95,6 +101,22 @@ local function find_answer(output)
     end
     position, lines = output:match("\n()", position), lines + 1
   end
+end
+
+--- Runs `az` by Windows' shell. Returns as above; before Lua 5.2 the exit code is guessed from the output.
+local function run_on_windows(checked, resource, tenant)
+  local file = windows_command.find(checked.command, os.getenv "PATH")
+  if not file then
+    return "", 127
+  end
+  local words = arguments(windows_command.word, resource, tenant)
+  local can_run, pipe = pcall(io.popen, windows_command.line(file, words), "r")
+  if not can_run or not pipe then
+    return nil
+  end
+  local output = pipe:read(longest_output + 1) or ""
+  local _, _, code = pipe:close()
+  return output, code or (find_answer(output) and 0 or 1)
 end
 
 --- Unix seconds of a timestamp; one without a zone, as older versions write it, is in local time. Returns nil
@@ -125,11 +147,11 @@ local function error_in(output)
   return provider.cleaner()(((exception or line or ""):gsub("^%s*ERROR:%s*", "")))
 end
 
--- What `az` says where it does not accept `--tenant`.
+-- The error of `az` when it does not accept `--tenant`.
 local takes_no_tenant = "Tenant shouldn't be specified"
 
---- Ends the sign-in with what is known of a command that failed.
-local function tell_failure(output, code, checked)
+--- Ends the sign-in with a message about a command that failed.
+local function fail_with(output, code, checked)
   local description = output:match "AADSTS%d+:[^\r\n]*"
   if code == 126 or code == 127 then -- of a shell: the program cannot be run, or was not found
     local message = "the Azure CLI was not found: there is no program '%s' to run"
@@ -160,8 +182,13 @@ end
 
 --- Runs the command. Returns output and exit code.
 local function run_az(checked, resource, tenant)
-  local run = checked.run or run_by_shell
-  local ok, output, code = protected_call(run, command_line(checked, resource, tenant))
+  local ok, output, code
+  if not checked.run and package.config:sub(1, 1) == "\\" then
+    ok, output, code = protected_call(run_on_windows, checked, resource, tenant)
+  else
+    local line = command_line(checked, resource, tenant)
+    ok, output, code = protected_call(checked.run or run_by_shell, line)
+  end
   need(ok, "the function run raised an error") -- not repeated: it may quote anything
   need(type(output) == "string", "the Azure CLI could not be run")
   return output, code
@@ -176,18 +203,16 @@ return provider.kind("azure_cli", rules, function(checked)
         "the tenant wants a new proof of who signs in, which the Azure CLI cannot be asked for: "
           .. "sign in again with 'az login'"
       )
-    elseif not checked.run and package.config:sub(1, 1) == "\\" then
-      fail "the Azure CLI cannot be run safely from here on Windows: set the option run"
     end
     local named = (checked.tenant or ask.has_several) and tenant or nil
     local output, code = run_az(checked, resource, named)
     local is_id = named and not ask.has_several and named:find "^%x+%-%x+%-%x+%-%x+%-%x+$"
     if is_id and code ~= 0 and output:find(takes_no_tenant, 1, true) then
-      -- The token has the id of the machine's own tenant, which is compared. It does not tell of a domain.
+      -- The token has the id of the machine's own tenant, which is compared. It does not contain the domain.
       output, code = run_az(checked, resource)
     end
     if code ~= 0 then
-      tell_failure(output, code, checked)
+      fail_with(output, code, checked)
     end
     local whose = "the Azure CLI's output"
     local answer = need(find_answer(output), whose .. " holds no token that can be read")

@@ -66,6 +66,6 @@ return provider.kind("default", rules, function(checked)
       provider.fail(must:format(provider.cleaner()(selected, 60) or ""))
     end
   end
-  -- One way alone is asked as it is: without the chain's short look for a metadata service.
+  -- A single way is asked directly, without the chain's short probe of the metadata service.
   return #members == 1 and members[1] or chain(members, names)
 end)

@@ -45,7 +45,7 @@ local slower = 5
 -- Seconds up to which waits double while the network or the service fails.
 local longest_interval = 60
 
---- Reads the answer that gives out a code.
+--- Reads the answer that contains a code.
 local function read_device(answer)
   local device_code, line = answer.device_code, provider.cleaner()
   local user_code, uri = line(answer.user_code), line(answer.verification_uri)
@@ -84,7 +84,7 @@ local function next_interval(interval, details)
   end
 end
 
---- Asks for a code, shows it to the person, and waits until they have signed in. Returns what `oauth.request` does.
+--- Requests a code, shows it to the person, and waits until they have signed in. Returns what `oauth.request` does.
 local function sign_in(ask, place, prompt)
   local device = read_device(need(oauth.post(ask, place, { scope = place.scope }, "devicecode")))
   need(protected_call(prompt, device.info), "the function prompt raised an error")
@@ -121,12 +121,12 @@ local needs_person = {
 
 return provider.kind("device_code", rules, function(checked)
   -- Refresh tokens by authority and tenant, and the newest by the authority alone. They belong to no tenant
-  -- or resource, so the newest is tried for a tenant that has none of its own.
+  -- or resource, so the newest is tried for a tenant without its own.
   local refresh_tokens = {}
 
   return function(ask)
     local place = authority.find(checked, ask, fallback)
-    -- A refresh token is given only where this scope is asked for.
+    -- Entra sends a refresh token only if this scope is requested.
     place.scope = place.scope .. " offline_access"
     local own, any = place.authority .. " " .. place.tenant, place.authority
     local known, token, expires_in, extra =

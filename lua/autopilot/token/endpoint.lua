@@ -1,4 +1,4 @@
---- One request to an endpoint that gives tokens, and what its answer says (RFC 6749 section 5).
+--- One request to an endpoint that gives tokens, and the meaning of its answer (RFC 6749 section 5).
 --
 -- Both kinds of endpoints are asked here: Entra's token endpoint and the platforms' identity endpoints. They
 -- write the same facts in several ways: an error is a text or an object, names are written with underscores
@@ -25,7 +25,8 @@ local endpoint = {}
 ---@field timeout { connect: number, total: number }? seconds; default 10 and 30
 ---@field secrets string[]? must not come back in a message
 ---@field source string? begins each message about this request
----@field setting string? the option or variable that names the address; default `authority`
+---@field tls_hint string? where the connection cannot be made secure
+---@field setting string? the option or variable that names the address; default that of the authority
 
 ---@class autopilot.token.HttpAnswer
 ---@field status integer
@@ -78,6 +79,9 @@ hints["70002"] = hints["7000218"] -- what the device code endpoint answers
 
 --- The AADSTS number of a certificate that was uploaded lately: not every server knows it yet.
 endpoint.not_yet_known = "700027"
+
+-- The options that name the address, if a request does not say.
+local authority_setting = "authority or AZURE_AUTHORITY_HOST"
 
 -- Bytes. Answers have a few thousand; a longer one is not read.
 local longest_answer = 256 * 1024
@@ -176,7 +180,7 @@ local function wait_of(answer, now)
   end
 end
 
---- Message and hint for a status that came without a readable error.
+--- Message and hint for a status without a readable error.
 local function sentence_of_status(answer)
   local status, encoding = answer.status, answer.headers["content-encoding"]
   if type(encoding) == "string" and encoding:find "^[%w-]+$" and encoding:lower() ~= "identity" then
@@ -195,7 +199,7 @@ local function sentence_of_status(answer)
   return ("the token endpoint answered HTTP %d without an error that can be read"):format(status)
 end
 
---- Message and details for an answer that has no token.
+--- Message and details for an answer without a token.
 ---@param answer autopilot.token.HttpAnswer
 ---@param clean fun(text: any): string? makes one line without secrets
 ---@param now number Unix seconds
@@ -243,14 +247,15 @@ local function read_response(response)
   }
 end
 
---- Message and hint for a request that was not answered.
-local function lost(network, clean, setting)
+--- Message and hint for a request without an answer.
+local function lost(network, clean, request)
   network = type(network) == "table" and network or {}
   local message = clean(network.message)
   local facts = { stage = network.stage, name = network.name, message = message }
+  local hint = network.stage == "tls" and request.tls_hint
+    or network_hint(facts, "token endpoint", request.setting or authority_setting)
   return "the token endpoint could not be reached: " .. (message or "no answer"),
-    network_hint(facts, "token endpoint", setting or "authority")
-      or "Check network, DNS, proxies and certificates."
+    hint or "Check network, DNS, proxies and certificates."
 end
 
 --- Sends a request once. Returns the JSON object of a 200 that reports no error; or nil, a message and
@@ -284,7 +289,7 @@ function endpoint.request(ask, request)
   elseif answer and answer.status == 200 and answer.object and answer.object.error == nil then
     return answer.object
   elseif not answer or (network and not answer.object) then -- or the connection broke after the status
-    local message, hint = lost(network, clean, request.setting)
+    local message, hint = lost(network, clean, request)
     return nil, source .. message, { is_transient = true, hint = hint }
   end
   local message, details = endpoint.refusal(answer, clean, ask.now())

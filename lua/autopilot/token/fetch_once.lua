@@ -11,14 +11,14 @@ local protected_call = require "autopilot.base.protected_call"
 
 -- Seconds. A request may take that long when it names no timeout, and so may a provider that sends none.
 local default_timeout = 60
--- Seconds added to what a request may take, before its holder counts as stuck. A holder that is given up
+-- Seconds added to what a request may take, before its holder counts as stuck. Abandoning a holder
 -- too early costs one more request; a long patience costs all waiters' time.
 local patience = 5
 -- Seconds. A fetch that failed with less time left may have lacked time: a waiter that has this time repeats it.
 local worth_a_try = 1
 -- Seconds. A waiter waits no longer for another process: a store may not drop what has expired.
 local longest_wait = default_timeout + patience
--- After so many leases of others that brought nothing, the provider is asked without one.
+-- After so many leases of others without a result, the provider is asked without a lease.
 local most_tries = 100
 
 --- Seconds until the deadline in `ask`; math.huge without one.
@@ -67,8 +67,8 @@ local function three_of(results)
   return results[1], results[2], results[3]
 end
 
---- Whether the results of another coroutine's fetch do not serve this one: it failed for lack of time, and this
--- one has more; or it has brought a token of which it did not know that it was refused.
+--- Whether the results of another coroutine's fetch are useless for this one: it failed for lack of time, and this
+-- one has more; or it has brought a token that this one knows to be refused.
 local function can_do_better(results, ask)
   local kept = results[1]
   if kept == nil then
@@ -77,7 +77,7 @@ local function can_do_better(results, ask)
   return type(kept) == "table" and kept.token == ask.refused and results.refused ~= ask.refused
 end
 
---- What `fetch(ask)` returns, up to three values: called here, or by another coroutine or process for the same key.
+--- Returns up to three values of `fetch(ask)`: called here, or by another coroutine or process for the same key.
 -- Never raises for what `fetch` raises.
 ---@param leases autopilot.Leases of this process; with `look` of all that use a store
 ---@param key string

@@ -21,7 +21,7 @@
 ---@field cached fun(provider: autopilot.TokenProvider, given: autopilot.token.CachedOptions?): autopilot.TokenProvider
 ---@field inspect fun(token: any): table<string, any>?, string?
 
--- The functions that are used as they are: `default` makes its members with caches.
+-- The functions that are used unchanged: `default` makes its members with caches.
 local functions = {
   default = "autopilot.token.default",
   chain = "autopilot.token.chain",

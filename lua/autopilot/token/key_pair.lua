@@ -59,7 +59,7 @@ local function utf16_character(character)
   return unit(0xD800 + math.floor(code / 1024)) .. unit(0xDC00 + code % 1024)
 end
 
---- A passphrase as PKCS #12 computes with it: in UTF-16 with a NUL behind it. A text that is not UTF-8 is
+--- A passphrase in the form of PKCS #12: in UTF-16 with a NUL at the end. A text that is not UTF-8 is
 -- taken for Latin-1, as OpenSSL does.
 local function password_of(passphrase)
   local character = sentence.valid(passphrase) == passphrase and "[%z\1-\127\194-\244][\128-\191]*"
@@ -89,7 +89,7 @@ end
 local older_ciphers =
   { ["aes-128-cbc"] = 16, ["aes-192-cbc"] = 24, ["aes-256-cbc"] = 32, ["des-ede3-cbc"] = 24 }
 
---- The same for that form, which makes the key of the cipher by a chain of MD5 sums.
+--- Decrypts a key in OpenSSL's older form, which derives the cipher's key by a chain of MD5 sums.
 local function open_older(block, passphrase)
   local name, hex = block.cipher:lower():match "^([%w-]+),(%x+)%s*$"
   local length = older_ciphers[name or ""]
@@ -322,7 +322,7 @@ return function(given)
   local loaded, missing =
     provider.luaossl("pkey", "x509", "digest", "rand", "cipher", "hmac", "pkcs12")
   openssl = need(loaded, missing and "signing with a certificate " .. missing)
-  --- The passphrase of the key. A function is called only where the key is encrypted.
+  --- Returns the passphrase of the key. A user's function is called only if the key is encrypted.
   local function ask_for_passphrase()
     local passphrase =
       need(given.passphrase, "the private key is encrypted: set the option passphrase")

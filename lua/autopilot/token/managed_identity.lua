@@ -1,6 +1,6 @@
 --- Signs in as the machine itself: with the managed identity that Azure has given to it.
 --
--- The environment tells which platform the machine is on. The token is always for the machine's own tenant,
+-- The environment shows which platform the machine is on. The token is always for the machine's own tenant,
 -- even if the client's `tenant` is another, so a fleet of several tenants is refused. Few platforms can be
 -- asked to replace the token that they keep.
 
@@ -44,7 +44,7 @@ local timeout = { connect = 5, total = 30 }
 
 local longest_key = 4096 -- bytes
 
---- The folder of the keys, with its last separator; nil when the machine does not tell where it is.
+--- The folder of the agent's keys, with its last separator; nil on Windows without `ProgramData`.
 local function key_folder(variable)
   if package.config:sub(1, 1) ~= "\\" then
     return "/var/opt/azcmagent/tokens/"
@@ -121,7 +121,7 @@ local function answers(ask, request, seconds)
   return object ~= nil or (answer ~= nil and answer.status ~= 401 and answer.status ~= 403)
 end
 
---- Adds to the details of a refusal what its status tells. Returns the seconds to wait before the next attempt; nil
+--- Adds what its status means to the details of a refusal. Returns the seconds to wait before the next attempt; nil
 -- when there should be none.
 local function wait_after(attempt, answer, message, details)
   local status = answer.status
@@ -161,8 +161,10 @@ end
 -- ---- The platforms -----------------------------------------------------------------------------------
 
 -- In the order in which Microsoft's libraries look for them. The fields of each:
---   variables         environment variables that are all set on this platform; the first holds the address
---   secret_header     the header for the value of the second variable, which proves who asks
+--   address           the environment variable that holds the endpoint's address
+--   default_address   where that variable need not be set; `path` is then added to the address
+--   key               the variable whose value proves who asks, and `header`, in which it is sent
+--   sign              another variable that is set on this platform
 --   is_local          http goes to loopback addresses only
 --   version           of its interface
 --   identities        parameters that choose an identity, by the provider's option
@@ -170,6 +172,7 @@ end
 --   is_form           the parameters are sent as a form
 --   takes_refused     it can be told which token was refused, and drops that from its cache
 --   send              sends a request, as `endpoint.request`, where more than one request may be needed
+-- The address and, if there is one, the key and the sign identify the platform.
 local platforms = {
   -- "Leverage a Service Fabric application's managed identity". Its endpoint has a certificate that the
   -- cluster made itself; other libraries recognize it by its thumbprint. Here it is checked like any other
@@ -177,20 +180,23 @@ local platforms = {
   -- set where it is deployed.
   {
     name = "Service Fabric",
-    variables = { "IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT" },
-    secret_header = "Secret",
+    address = "IDENTITY_ENDPOINT",
+    key = "IDENTITY_HEADER",
+    header = "Secret",
+    sign = "IDENTITY_SERVER_THUMBPRINT",
     is_local = true,
     version = "2019-07-01-preview",
     takes_refused = true,
-    unreachable_hint = "The endpoint's certificate must be trusted: give that of the cluster to "
-      .. "the client's http.ca_file; it must name the host of IDENTITY_ENDPOINT.",
+    tls_hint = "The endpoint's certificate must be trusted: give that of the cluster to the "
+      .. "client's http.ca_file; it must name the host of IDENTITY_ENDPOINT.",
   },
   -- App Service, Functions, Container Apps and Automation (App Service, "REST endpoint reference"). Azure
   -- Automation needs the header Metadata.
   {
     name = "App Service",
-    variables = { "IDENTITY_ENDPOINT", "IDENTITY_HEADER" },
-    secret_header = "X-IDENTITY-HEADER",
+    address = "IDENTITY_ENDPOINT",
+    key = "IDENTITY_HEADER",
+    header = "X-IDENTITY-HEADER",
     version = "2019-08-01",
     identities = { client_id = "client_id", resource_id = "mi_res_id", object_id = "object_id" },
     headers = { Metadata = "true" },
@@ -199,8 +205,9 @@ local platforms = {
   -- The endpoint of Machine Learning's compute, in the version of 2017, which knows no other ids.
   {
     name = "Azure Machine Learning",
-    variables = { "MSI_ENDPOINT", "MSI_SECRET" },
-    secret_header = "secret",
+    address = "MSI_ENDPOINT",
+    key = "MSI_SECRET",
+    header = "secret",
     version = "2017-09-01",
     identities = { client_id = "clientid" },
     default_identity = "DEFAULT_IDENTITY_CLIENT_ID",
@@ -208,7 +215,8 @@ local platforms = {
   -- A machine outside Azure with Azure's agent (Arc-enabled servers, "managed identity").
   {
     name = "Azure Arc",
-    variables = { "IDENTITY_ENDPOINT", "IMDS_ENDPOINT" },
+    address = "IDENTITY_ENDPOINT",
+    sign = "IMDS_ENDPOINT",
     is_local = true,
     version = "2020-06-01",
     headers = { Metadata = "true" },
@@ -217,50 +225,45 @@ local platforms = {
   -- The token is that of the person whose shell it is.
   {
     name = "Cloud Shell",
-    variables = { "MSI_ENDPOINT" },
+    address = "MSI_ENDPOINT",
     is_local = true,
     headers = { Metadata = "true" },
     is_form = true,
   },
+  -- The Azure Instance Metadata Service ("use managed identities on a virtual machine to acquire access token").
+  {
+    name = "the virtual machine",
+    address = "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+    default_address = "http://169.254.169.254",
+    path = "/metadata/identity/oauth2/token",
+    version = "2018-02-01",
+    identities = { client_id = "client_id", resource_id = "msi_res_id", object_id = "object_id" },
+    headers = { Metadata = "true" },
+    send = ask_metadata_service,
+  },
 }
 
--- The Azure Instance Metadata Service ("use managed identities on a virtual machine to acquire access token"). It
--- is asked where the environment names no platform.
-local virtual_machine = {
-  name = "the virtual machine",
-  variables = { "AZURE_POD_IDENTITY_AUTHORITY_HOST" },
-  version = "2018-02-01",
-  identities = { client_id = "client_id", resource_id = "msi_res_id", object_id = "object_id" },
-  headers = { Metadata = "true" },
-  send = ask_metadata_service,
-}
-
---- The platform of the machine: the first whose variables are all set.
+--- The platform of the machine: a virtual machine, unless the variables show another.
 local function detect(variable)
   for _, platform in ipairs(platforms) do
-    local is_set = true
-    for _, wanted in ipairs(platform.variables) do
-      is_set = is_set and variable(wanted)
-    end
-    if is_set then
+    local is_there = platform.default_address
+      or (variable(platform.address) and variable(platform.key or platform.address))
+    if is_there and (not platform.sign or variable(platform.sign)) then
       return platform
     end
   end
-  return virtual_machine
 end
 
 --- The URL of a platform's endpoint.
 local function endpoint_of(platform, variable)
-  local name = platform.variables[1]
-  if platform ~= virtual_machine then
-    return endpoint.url(name, variable(name), not platform.is_local)
-  end
-  local url = endpoint.url(name, variable(name) or "http://169.254.169.254", true)
-  need(not url:find("?", 1, true), name .. " must have no query")
-  return url:gsub("/+$", "") .. "/metadata/identity/oauth2/token"
+  local name, path = platform.address, platform.path
+  local text = variable(name) or platform.default_address
+  local url = endpoint.url(name, text, not platform.is_local)
+  need(not path or not url:find("?", 1, true), name .. " must have no query")
+  return path and url:gsub("/+$", "") .. path or url
 end
 
---- Sets the parameters that tell a platform which token was refused after a claims challenge, as MSAL does: the
+--- Sets the parameters that say which token was refused after a claims challenge, as MSAL does: the
 -- hash of the token, and that this client understands claims challenges. The hash needs luaossl.
 local function add_refused(refused, parameters)
   parameters.xms_cc = "cp1"
@@ -281,12 +284,11 @@ local function parameters_of(platform, ask, checked)
   if platform.default_identity then
     parameters[identities.client_id] = checked.variable(platform.default_identity)
   end
-  for _, option in ipairs(identity_options) do
-    if checked[option] then
-      local name = identities[option]
-      local message = "%s has no identity that is chosen by %s"
-      parameters[need(name, message:format(platform.name, option))] = checked[option]
-    end
+  local option = checked.chosen_by
+  if option then
+    local message = "%s has no identity that is chosen by %s"
+    local name = need(identities[option], message:format(platform.name, option))
+    parameters[name] = checked[option]
   end
   if platform.takes_refused and ask.claims and ask.refused then
     add_refused(ask.refused, parameters)
@@ -296,17 +298,17 @@ end
 
 --- The request for a token.
 local function request_of(platform, ask, checked)
-  local url = endpoint_of(platform, checked.variable)
+  local url, key = endpoint_of(platform, checked.variable), platform.key
   local parameters = parameters_of(platform, ask, checked)
-  local headers, secret = merged(platform.headers), nil
-  if platform.secret_header then
-    local variable = platform.variables[2]
-    secret = endpoint.secret(variable, checked.variable(variable))
-    headers[platform.secret_header] = secret
+  local headers = merged(platform.headers)
+  local secret = key and endpoint.secret(key, checked.variable(key))
+  if secret then
+    headers[platform.header] = secret
   end
   return {
     source = "managed identity of " .. platform.name,
-    setting = platform.variables[1],
+    setting = platform.address,
+    tls_hint = platform.tls_hint,
     url = url,
     headers = headers,
     [platform.is_form and "form" or "query"] = parameters,
@@ -316,12 +318,11 @@ local function request_of(platform, ask, checked)
 end
 
 return provider.kind("managed_identity", rules, function(checked)
-  local count = 0
   for _, option in ipairs(identity_options) do
-    count = count + (checked[option] and 1 or 0)
-  end
-  if count > 1 then
-    return nil, "takes one of 'client_id', 'resource_id' and 'object_id'"
+    if checked[option] and checked.chosen_by then
+      return nil, "takes one of 'client_id', 'resource_id' and 'object_id'"
+    end
+    checked.chosen_by = checked[option] and option or checked.chosen_by
   end
   checked.variable = authority.environment(checked)
   return function(ask)
@@ -332,11 +333,7 @@ return provider.kind("managed_identity", rules, function(checked)
     end
     local platform = detect(checked.variable)
     local request = request_of(platform, ask, checked)
-    local send = platform.send or endpoint.request
-    local object, message, details, answer = send(ask, request, checked)
-    if not object and not answer then
-      details.hint = platform.unreachable_hint or details.hint
-    end
+    local object, message, details = (platform.send or endpoint.request)(ask, request, checked)
     local whose = request.source .. ": the token endpoint's answer"
     return endpoint.read_token(need(object, message, details), ask.now(), whose)
   end

@@ -51,7 +51,7 @@ function oauth.request(ask, place, form)
   return endpoint.read_token(object, ask.now())
 end
 
---- Asks for a token with a grant of an application that proves who it is. With a certificate that Entra does not
+--- Requests a token for an application that authenticates itself. With a certificate that Entra does not
 -- know yet this is tried again, for 14 seconds in all.
 ---@param ask autopilot.TokenAsk
 ---@param place autopilot.token.Place

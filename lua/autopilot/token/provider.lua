@@ -1,5 +1,5 @@
 --- What the providers of this folder share: how the providers of one kind are made, how a sign-in fails, and
--- how text from outside gets into a message.
+-- how foreign text becomes part of a message.
 
 local core = require "autopilot.core"
 local merged = require "autopilot.base.merged"
@@ -33,7 +33,7 @@ function provider.need(value, message, details)
   return value or provider.fail(message, details)
 end
 
---- What a provider returns, after the sign-in came to its end or failed.
+--- The results of a provider after the sign-in has succeeded or failed.
 local function results_of(ok, ...)
   if ok then
     return ...
@@ -67,7 +67,7 @@ function provider.kind(name, rules, make)
 end
 
 --- Makes a function that turns text from outside into one clean line of bounded length without secrets.
--- It returns nil for anything but text, and where nothing is left. Secrets go before the text is cut,
+-- It returns nil for anything but text, and if nothing is left. Secrets are removed before the text is cut,
 -- because a part of a secret is not recognized.
 ---@param secrets string[]?
 ---@return fun(text: any, limit: integer?): string? clean
@@ -80,7 +80,7 @@ function provider.cleaner(secrets)
   end
 end
 
---- The text that a function of the user returns, which is asked for a secret. What it raises is not repeated,
+--- The secret that a user's function returns as a text. Its error is not repeated,
 -- because that may quote the secret.
 ---@param option string which holds the function
 ---@param what string it is asked for

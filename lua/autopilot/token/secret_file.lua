@@ -1,6 +1,6 @@
---- Reads files that hold a secret or an assertion, and tells what is wrong with them.
+--- Reads files that hold a secret or an assertion, and says what is wrong with them.
 --
--- No message has a part of what a file holds. How often a file is read is left to the provider.
+-- No message contains any of a file's content. How often a file is read is left to the provider.
 
 local core = require "autopilot.core"
 local named_file = require "autopilot.base.named_file"
@@ -12,16 +12,11 @@ local longest = 256 * 1024
 
 local byte_order_mark = "\239\187\191" -- what editors on Windows put before UTF-8
 
---- A file name as it may stand in a message.
-function secret_file.printable(path)
-  return (path:sub(1, 300):gsub("%c", "?"))
-end
+local failure = named_file.failure
 
-local function failure(path, complaint)
-  return nil, ("%s: %s"):format(secret_file.printable(path), complaint)
-end
+secret_file.printable = named_file.printable
 
---- Why the file of a secret is not one: every user of this machine can read it. Nil where that is not so.
+--- Why a file is not secret: every user of this machine can read it. Nil if not.
 ---@param path string
 ---@return string? message
 function secret_file.exposure(path)
@@ -42,28 +37,10 @@ end
 ---@param allow_world_readable boolean?
 ---@return string? text, string? message
 function secret_file.read(path, allow_world_readable)
-  if path:find("\0", 1, true) then
-    return nil, "a file name must not contain NUL"
-  end
-  local complaint = named_file.read_complaint(path)
-  if complaint then
-    return failure(path, complaint)
-  end
-  local exposure = not allow_world_readable and secret_file.exposure(path)
-  if exposure then
-    return nil, exposure
-  end
-  local file, reason = io.open(path, "rb")
-  if not file then
-    return nil, secret_file.printable(reason)
-  end
-  local text
-  text, reason = file:read(longest + 1)
-  file:close()
-  if not text then
-    return failure(path, reason and secret_file.printable(reason) or "it is empty")
-  elseif #text > longest then
-    return failure(path, "it is too large for a secret")
+  local text, message = named_file.read(path, longest)
+  local exposure = text and not allow_world_readable and secret_file.exposure(path)
+  if not text or exposure then
+    return nil, exposure or message
   end
   return text
 end

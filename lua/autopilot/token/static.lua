@@ -1,6 +1,6 @@
 --- A token that was fetched elsewhere, for as long as it is valid.
 
-local complaint_about = require "autopilot.base.token_complaint"
+local complaint_about = require("autopilot.base.options").token_complaint
 
 --- Makes a provider that always returns this token, also after it was refused: it has no other.
 ---@param token string

@@ -4,7 +4,7 @@
 -- store are expected to have the same time.
 
 local Leases = require "autopilot.base.lease"
-local complaint_about = require "autopilot.base.token_complaint"
+local complaint_about = require("autopilot.base.options").token_complaint
 local contract = require "autopilot.store.contract"
 local fetch_once = require "autopilot.token.fetch_once"
 local json = require "autopilot.base.json"
@@ -15,7 +15,7 @@ local sealed_text = require "autopilot.token.sealed_text"
 -- The first part of every key. Its number changes with the form of the values.
 local prefix = "autopilot:1:token:"
 
--- Seconds by which the clocks of two machines may differ; a time further ahead is not believed.
+-- Seconds by which the clocks of two machines may differ; a token from further ahead is ignored.
 local largest_difference = 60
 
 local function encode(self, key, kept)
@@ -42,7 +42,7 @@ local function decode(self, key, value, now)
   return is_kept and life.limit(kept, self) or nil
 end
 
---- The token in the store when it answers what is asked, and whether it needs no renewal yet. One that was
+--- The token in the store if it meets the request, and whether it needs no renewal yet. One that was
 -- refused is deleted.
 local function look(self, key, ask)
   local now, value = ask.now(), contract.get(self.store, key)
@@ -67,7 +67,7 @@ local function fetch(self, key, ask)
   return kept, message, details
 end
 
---- What encrypts the tokens, or false for plain ones; nil and a sentence where the options do not fit together.
+--- What encrypts the tokens, or false for plain ones; nil and a sentence if the options contradict each other.
 local function sealing_of(given)
   if not given.identity then
     return nil, "option 'store' needs option 'identity': whose tokens these are"
@@ -80,7 +80,7 @@ local function sealing_of(given)
   return sealing, "option 'encryption_key' " .. tostring(problem)
 end
 
---- Makes a function that gets a token out of the store, else by `fetch_token`; or returns nil and a
+--- Makes a function that gets a token from the store, else by `fetch_token`; or returns nil and a
 -- caller's mistake.
 ---@param fetch_token fun(ask: autopilot.TokenAsk): autopilot.token.Kept?, any, any
 ---@param given autopilot.token.CachedOptions with a store

@@ -2,7 +2,7 @@
 --
 -- A transport is callable (`transport(request)`), and can also prepare a request that is sent many
 -- times. Its drive sends the request and waits for the answer: by blocking, or in an event loop.
--- Retries, tokens and what a status means are left to others.
+-- Retries, tokens and the meaning of a status are not its concern.
 
 local core = require "autopilot.core"
 local lazy = require "autopilot.base.lazy"
@@ -156,7 +156,7 @@ function Blocking:run(prepared, attempt)
   set:take() -- drops a transfer whose wait was ended by an error, as an interrupt is one
   local transfer = set:add(prepared, attempt)
   self.wait(set, transfer)
-  set:discard(transfer)
+  set:discard(transfer) -- it has finished, and need not be kept
   return transfer:result()
 end
 

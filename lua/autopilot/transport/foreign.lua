@@ -1,4 +1,4 @@
---- An HTTP layer that is not ours: a function that takes a whole request.
+--- An HTTP layer of the user: a function that takes a whole request.
 --
 -- What it returns is checked before it is used. Our own transports prepare a request once and are used
 -- as they are.
@@ -27,7 +27,7 @@ local function complaint_about(response, network)
   end
 end
 
---- Whether a proxy, filter or portal answered, as far as the response itself tells. An answer with JSON or
+--- Whether a proxy, filter or portal answered, as far as the response itself shows. An answer with JSON or
 -- without a body counts as Graph's, so that a test need not send Graph's headers.
 local function is_of_intermediary(response)
   local is_page = (response.body or ""):find "^%s*[^%s{%[]" ~= nil

@@ -1,4 +1,4 @@
---- What is wrong with the `http` options that few users give.
+--- Checks of the `http` options that are seldom used.
 
 local named_file = require "autopilot.base.named_file"
 
@@ -11,21 +11,16 @@ local certificate = "%-%-%-%-%-BEGIN [%u%d ]*CERTIFICATE%-%-%-%-%-"
 ---@param path string
 ---@return string? complaint
 function http_options.complaint_about_ca_file(path)
-  local shown = path:gsub("%c", "?")
+  local shown = named_file.printable(path)
   local cannot = "cannot be read: " .. shown .. ": %s"
-  local complaint = named_file.read_complaint(path)
-  if complaint then
-    return cannot:format(complaint)
-  end
-  local file, reason = io.open(path, "rb")
+  local file, message = named_file.open(path)
   if not file then
-    return ("cannot be read: %s"):format((reason:gsub("%c", "?")))
+    return "cannot be read: " .. message
   elseif not file:seek "cur" then
     file:close()
     return cannot:format "it is a pipe, and is read more than once"
   end
-  local text
-  text, reason = file:read "*a"
+  local text, reason = file:read "*a"
   file:close()
   if not text or text == "" then
     return cannot:format(reason or "it is empty")
@@ -35,8 +30,8 @@ function http_options.complaint_about_ca_file(path)
   end
 end
 
---- Says why libcurl could not read the certificates, which it does not say itself: the file may be gone, or be closed
--- to a worker of nginx whose client the master process has made.
+--- Explains why libcurl could not read the certificates, which it does not say: the file may be missing, or unreadable
+-- for a worker of nginx whose client the master process has made.
 ---@param failure autopilot.NetworkFailure its message is replaced
 ---@param path string
 function http_options.explain_bad_file(failure, path)

@@ -1,4 +1,4 @@
---- An HTTP layer for tests: answers from a list, in order, and records what was asked.
+--- An HTTP layer for tests: answers from a list, in order, and records the requests.
 --
 --     local transport = scripted { { status = 503, body = "later" }, { status = 204 } }
 --     autopilot.client { token = "t", transport = transport }:sync()
@@ -125,7 +125,7 @@ local function normal_headers(given)
   return headers
 end
 
---- The answer with all its fields, in a table of its own. A mistake raises, naming `where`.
+--- The answer with all its fields, in a new table. A mistake raises, naming `where`.
 local function normalise(where, answer, level)
   level = level + 1
   if type(answer) == "table" and answer.network ~= nil then
@@ -150,7 +150,7 @@ local function is_index(key)
   return type(key) == "number" and key >= 1 and key == math.floor(key)
 end
 
--- An answer counts as Graph's unless its entry says otherwise, so that it need not have Graph's headers.
+-- An answer counts as Graph's by default, so that it need not have Graph's headers.
 local of_graph = { __index = { intermediary = false } }
 
 --- Plays back one normalised answer.

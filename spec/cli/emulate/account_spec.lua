@@ -77,7 +77,7 @@ describe("the account of the emulated service", function()
     assert.is_true(service:control("POST", "approve", { user_code = user_code }).known)
   end)
 
-  it("is a virtual machine's identity where that is asked for; requests meet the faults", function()
+  it("is a virtual machine's identity on request; its requests meet the faults", function()
     local service = emulated_service.start {
       identity = "imds",
       fault = { { kind = "throttle", on = "sync", retry_after = 7 } },
@@ -92,7 +92,7 @@ describe("the account of the emulated service", function()
     assert.same({ "throttled", 7 }, { report.outcome, report.retry_after })
   end)
 
-  it("is that of a job where that is asked for", function()
+  it("is a build job's on request", function()
     for _, platform in ipairs { "github", "pipelines" } do
       local service = emulated_service.start { identity = platform, cooldown = 0 }
       finally(service.stop)
@@ -101,7 +101,7 @@ describe("the account of the emulated service", function()
     end
   end)
 
-  it("cannot have a certificate from a file without one", function()
+  it("cannot have a certificate from a file that has none", function()
     local path, remove = files.temporary "no certificate"
     finally(remove)
     local service, message = emulate.start { certificate = { path } }
@@ -112,7 +112,7 @@ describe("the account of the emulated service", function()
     )
   end)
 
-  it("knows a certificate by the thumbprints that openssl tells, SHA-256 and SHA-1", function()
+  it("knows a certificate by openssl's thumbprints, SHA-256 and SHA-1", function()
     local sha1 = [[openssl x509 -in "$1/certificate.pem" -outform DER | openssl dgst -sha1 -binary]]
     assert.same({
       base64url.encode(key_files.read(folder, "thumbprint")),

@@ -1,5 +1,6 @@
 local cjson = require "cjson.safe"
 local emulated_service = require "support.emulated_service"
+local files = require "support.files"
 local shell = require "autopilot.cli.emulate.shell"
 
 local unpack = unpack or table.unpack -- luacheck: compat
@@ -77,7 +78,7 @@ describe("the emulated service in nginx", function()
     end
   end)
 
-  it("gives each answer one date, its own", function()
+  it("gives each answer one Date header, the emulator's", function()
     assert.is_true(math.abs(service:control("GET", "state").now - os.time()) < 60)
     service:control("POST", "advance?seconds=86400000")
     local now = service:control("GET", "state").now
@@ -89,7 +90,7 @@ describe("the emulated service in nginx", function()
     assert.equal(os.date("!%Y", math.floor(now)), dates[1]:match "^%a+, %d+ %a+ (%d+) ")
   end)
 
-  it("gives a token for the account that it tells", function()
+  it("gives a token for the account that it prints", function()
     local form = table.concat({
       "grant_type=client_credentials",
       "client_id=" .. service.client_id,
@@ -119,7 +120,7 @@ describe("the emulated service in nginx", function()
     assert.equal(400, service:request { method = "POST", path = path, body = body })
   end)
 
-  it("waits as long between two syncs as it is told", function()
+  it("uses the cooldown that it is given", function()
     service:control("POST", "trigger", { tenant = service.tenant })
     service:control("POST", "advance?seconds=299")
     local sync = { "--http1.1", "-X", "POST" }
@@ -175,7 +176,7 @@ describe("the emulated service in nginx", function()
     )
   end)
 
-  it("closes the connection without an answer where a request or an answer is lost", function()
+  it("closes the connection without an answer for a lost request or answer", function()
     for _, option in ipairs { "--http1.1", "--http2" } do
       for _, kind in ipairs { "unsent", "lost_request", "lost_answer" } do
         service:control("POST", "faults", { kind = kind })
@@ -187,7 +188,7 @@ describe("the emulated service in nginx", function()
     end
   end)
 
-  it("answers late without keeping others waiting", function()
+  it("sends a late answer without delaying others", function()
     local before = service:control("GET", "state").now
     service:control("POST", "faults", { kind = "slow_answer", seconds = 30, on = "status" })
     local request = [[exec curl -sS --max-time 20 --cacert "$1" "$2" >/dev/null 2>&1 & echo $!]]
@@ -202,7 +203,18 @@ describe("the emulated service in nginx", function()
     assert.is_true(state.now < before + 20) -- real time passes, not the emulator's alone
   end)
 
-  it("says what is wrong with a control that it refuses", function()
+  it("has only the controls in doc/testing.md", function()
+    local written = files.read "doc/testing.md"
+    local source = files.read "lua/autopilot/cli/emulate/service.lua"
+    local count = 0
+    for name in source:gmatch '%["(%u+ %l+)"%] =' do
+      assert.is_truthy(written:find("`" .. name .. "[`?]"), name)
+      count = count + 1
+    end
+    assert.is_true(count >= 10)
+  end)
+
+  it("says why it refuses a control", function()
     assert.has_error(
       function()
         service:control("POST", "faults", { kind = "lost" })
@@ -214,7 +226,7 @@ describe("the emulated service in nginx", function()
     end, "the emulated service refuses GET nothing: no such control")
   end)
 
-  it("keeps its folder to its owner, and no key but that of its certificate", function()
+  it("makes its folder private, and keeps only its certificate's key there", function()
     assert.matches("^drwx%-%-%-%-%-%-", shell.read('ls -ld "$1"', service.folder))
     for line in shell.read('ls -l "$1"', service.folder):gmatch "[^\n]+" do
       assert.is_truthy(line:match "^.[r-][w-][x-]%-%-%-%-%-%-" or line:match "^total")

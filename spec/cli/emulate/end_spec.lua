@@ -24,7 +24,7 @@ local function is_gone_soon(folder)
 end
 
 describe("the end of the emulated service", function()
-  it("comes with stop, which leaves nothing behind and may be called again", function()
+  it("follows stop, which removes everything and may be called again", function()
     local service = emulated_service.start()
     service.stop()
     assert.is_false(exists(service.folder))
@@ -32,7 +32,7 @@ describe("the end of the emulated service", function()
     service.stop()
   end)
 
-  it("comes with stop even while another child still holds the pipe", function()
+  it("follows stop even if another child still holds the pipe", function()
     local service = emulated_service.start()
     local note = os.tmpname()
     os.execute(("sleep 60 & echo $! >%s"):format(note))
@@ -47,7 +47,7 @@ describe("the end of the emulated service", function()
     assert.matches("^[^Z]", shell.read(end_child, note)) -- it was alive all the time
   end)
 
-  it("comes when nginx ends", function()
+  it("follows the end of nginx", function()
     local service = emulated_service.start()
     shell.read('kill "$(cat "$1/nginx.pid")"', service.folder)
     assert.is_true(is_gone_soon(service.folder))
@@ -96,7 +96,23 @@ describe("the end of the emulated service", function()
     end)
   end
 
-  it("has no third process", function()
+  it("removes the folder even if no process notices the end of nginx", function()
+    local service = emulated_service.start()
+    local processes = shell.read(own_processes, service.folder)
+    local replace_by_zombie = [[
+      kill -KILL $2
+      rm "$1/nginx.process"
+      sh -c 'sleep 0 & echo $! >"$1/nginx.process"; exec sleep 60' sh "$1" >/dev/null 2>&1 &
+      echo $!
+      until [ -s "$1/nginx.process" ]; do sleep 0.02; done
+    ]]
+    local parent = shell.read(replace_by_zombie, service.folder, (processes:gsub("\n", " ")))
+    service.stop()
+    shell.read('kill "$1"', parent:match "%d+")
+    assert.is_true(is_gone_soon(service.folder))
+  end)
+
+  it("needs no third process", function()
     local service = emulated_service.start()
     local children = shell.read(
       [[
@@ -110,7 +126,7 @@ describe("the end of the emulated service", function()
     assert.matches("^(%d+)\n%1\n$", children)
   end)
 
-  it("comes with the last reference to it", function()
+  it("follows the loss of the last reference", function()
     local folder = emulated_service.start().folder
     collectgarbage()
     collectgarbage()
@@ -120,7 +136,7 @@ end)
 
 describe("autopilot.cli.emulate.run", function()
   local interpreter = emulated_service.interpreter()
-  --- Runs it in a process of its own. Returns what it has printed up to the last line, its process
+  --- Runs it in its own process. Returns what it has printed up to the last line, its process
   -- id, and a function that reads the rest, up to the end of everything it has started.
   local function run(options, last_line, runner)
     local program = ('require("autopilot.cli.emulate").run({ %s }, print) print "returned"'):format(
@@ -169,7 +185,7 @@ describe("autopilot.cli.emulate.run", function()
     assert.equal("unknown", cjson.decode(record).syncStatus)
   end)
 
-  it("prints one JSON object where that is asked for", function()
+  it("prints one JSON object on request", function()
     local lines, process, finish = run("json = true", ".")
     shell.read('kill "$1"', process)
     finish()

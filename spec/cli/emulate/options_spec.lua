@@ -1,4 +1,4 @@
--- The options of `autopilot-sync emulate`, and what it hands on to the service.
+-- The options of `autopilot-sync emulate`, and what it passes on to the service.
 
 local command = require "support.command"
 
@@ -19,7 +19,7 @@ describe("emulate", function()
     return ran, options
   end
 
-  it("hands its options on, prints what the service says, and ends in 0 with it", function()
+  it("passes its options on, prints what the service says, and ends in 0", function()
     local ran, options =
       emulate("emulate --port 20000 --cooldown 0 --duration 1.5 --http-version 1.1 --json", true)
     assert.are.same({
@@ -40,7 +40,7 @@ describe("emulate", function()
     assert.are.same({ certificate = {}, federated = {}, fault = {} }, defaults)
   end)
 
-  it("hands on how the account may sign in, and the faults", function()
+  it("passes on the ways to sign in, and the faults", function()
     local _, options = emulate({
       "emulate",
       "--certificate=a.pem",
@@ -72,7 +72,7 @@ describe("emulate", function()
     }, options)
   end)
 
-  it("tells every kind of fault in its help", function()
+  it("lists every kind of fault in its help", function()
     local help = command.run("emulate --help").out:gsub("%s+", " ")
     local kinds = assert(help:match "Kinds: ([%l_, ]+)%.")
     for kind in pairs(require("autopilot.emulator.faults").kinds) do
@@ -96,7 +96,7 @@ describe("emulate", function()
     end
   end)
 
-  it("ends in 1 with one sentence when there is something missing", function()
+  it("ends in 1 with one sentence when a program is missing", function()
     local ran = emulate("emulate", nil, "nginx was not found: install the Debian package nginx")
     assert.equal(1, ran.code)
     assert.equal("", ran.out)

@@ -6,7 +6,7 @@ local shell = require "autopilot.cli.emulate.shell"
 describe("the emulated service's shell", function()
   local interpreter = emulated_service.interpreter()
 
-  it("runs without what is preloaded into this process, the service too", function()
+  it("runs without this process's preloaded libraries, and so does the service", function()
     local program = [[
       local service = assert(require("autopilot.cli.emulate").start())
       local shell = require "autopilot.cli.emulate.shell"
@@ -20,7 +20,7 @@ describe("the emulated service's shell", function()
     assert.is_nil(output:find("nothing.so", 1, true)) -- of which the loader would complain
   end)
 
-  it("takes arguments as they are", function()
+  it("passes arguments unchanged", function()
     local odd = 'a\'b "c" $d `e` \\ *\n;f'
     assert.equal(odd .. "|-n|", shell.read([[printf '%s|' "$@"]], odd, "-n"))
   end)
@@ -62,7 +62,7 @@ describe("the emulated service that cannot start", function()
     assert.are.equal("the emulated service runs on Unix only, not on Windows", message)
   end)
 
-  it("names the Debian package of what is missing", function()
+  it("names the Debian package of a missing program", function()
     local _, message = emulate.start { search_path = commands(everyday) }
     assert.equal("nginx was not found: install the Debian package nginx", message)
 
@@ -81,7 +81,7 @@ describe("the emulated service that cannot start", function()
     assert.equal("the openssl command was not found: install the Debian package openssl", message)
   end)
 
-  it("tells a folder that cannot be used", function()
+  it("names a folder that cannot be used", function()
     local _, message = emulate.start { directory = folder .. "/none" }
     assert.equal(
       ("the folder %s/none does not exist or cannot be written to"):format(folder),
@@ -89,7 +89,7 @@ describe("the emulated service that cannot start", function()
     )
   end)
 
-  it("tells that a port is in use, and leaves nothing behind", function()
+  it("says that a port is in use, and leaves nothing behind", function()
     local server = assert(require("socket").bind("127.0.0.1", 0))
     local _, port = server:getsockname()
     local service, message = emulate.start { port = tonumber(port), directory = folder }
@@ -100,7 +100,7 @@ describe("the emulated service that cannot start", function()
     assert.equal("", emulated_service.processes_with(folder))
   end)
 
-  it("tells what nginx complains of, in one line", function()
+  it("gives nginx's error in one line", function()
     local complaints = {
       ["nginx did not start: out of order"] = "nginx: [emerg] out of order",
       ["nginx did not start: no such file"] = "2026/01/01 00:00:00 [emerg] 77#77: no such file",
@@ -122,7 +122,7 @@ describe("the emulated service that cannot start", function()
     end
   end)
 
-  it("configures HTTP/2 in the way of every nginx", function()
+  it("configures HTTP/2 for every version of nginx", function()
     local lua_module = "'configure arguments: --add-module=../ngx_lua-0.10.26'"
     commands { "sed", "sh", "openssl" }
     for version, directive in pairs {
@@ -155,7 +155,7 @@ describe("the emulated service that cannot start", function()
     assert.is_truthy(configuration:find("access_log off;", 1, true))
   end)
 
-  it("leaves out what this nginx was built without", function()
+  it("omits directives that this nginx was built without", function()
     commands({ "sed", "sh", "openssl" }, {
       nginx = [[echo 'arguments: --add-module=../ngx_lua --without-http_scgi_module' >&2]],
     })

@@ -36,7 +36,7 @@ describe("a line of comma-separated values", function()
   end)
 
   -- CSV_SEED repeats a case.
-  it("gives back what was written, whatever that is", function()
+  it("reads back every field that was written", function()
     local chance = seeded_random.new "CSV_SEED"
     local characters = { "a", "B", " ", ",", ";", '"', "\t", "\0", "\195\164", "." }
     for _ = 1, 400 do
@@ -57,7 +57,7 @@ describe("a line of comma-separated values", function()
     end
   end)
 
-  it("of any bytes is read or refused, and never an error", function()
+  it("of any bytes is read or refused, and never raises", function()
     local chance = seeded_random.new "CSV_SEED"
     for _ = 1, 2000 do
       local parts = {}

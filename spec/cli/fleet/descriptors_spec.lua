@@ -4,8 +4,8 @@ local command_process = require "support.command_process"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
 
-describe("autopilot-sync fleet that may have few files open", function()
-  it("fails for no tenant because of that", function()
+describe("autopilot-sync fleet with a low limit of open files", function()
+  it("does not fail for any tenant because of it", function()
     local service = emulated_service.start { duration = 0, http_version = "1.1" }
     local lines = {}
     for index = 1, 200 do

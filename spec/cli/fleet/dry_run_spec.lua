@@ -43,7 +43,7 @@ describe("a fleet's dry run", function()
     assert.equal(table_of_outcomes, ran.out:sub(-#table_of_outcomes))
   end)
 
-  it("of ensure waits out cooldowns in its plan, as far as the deadline lets it", function()
+  it("of ensure waits for cooldowns in its plan, up to the deadline", function()
     local ran = run "--operation ensure"
     assert.equal(0, ran.code)
     assert.is_truthy(ran.out:find("cooling: would send a request: no sync that counts", 1, true))
@@ -72,7 +72,7 @@ describe("a fleet's dry run", function()
     assert.equal("in_progress", reports.running.outcome)
   end)
 
-  it("tells a record that cannot be read as the failure that it is", function()
+  it("reports a record that cannot be read as a failure", function()
     local ran = run("--json --attempts 1", { { kind = "unsent", on = "status" } })
     local reports = fleet_command.reports(ran)
     assert.same({ 9, "unreachable", "in_progress" }, {
@@ -83,7 +83,7 @@ describe("a fleet's dry run", function()
     assert.same({ true, nil }, { reports.ready.dry_run, reports.ready.would_post })
   end)
 
-  it("says in its report file that it is one", function()
+  it("says in its report file that it is a dry run", function()
     local path, remove = files.temporary ""
     run("--report " .. path .. ".md")
     assert.matches("^# autopilot%-sync fleet: sync, a dry run, ", files.read(path .. ".md"))
@@ -91,7 +91,7 @@ describe("a fleet's dry run", function()
     remove()
   end)
 
-  it("is refused where nothing would be posted, and with a state file", function()
+  it("is refused for operations that post nothing, and with a state file", function()
     local world, _, requests = fleet_command.world()
     for args, message in pairs {
       ["--operation status"] = "option '--dry-run' goes with --operation sync or ensure",

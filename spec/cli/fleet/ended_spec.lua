@@ -18,11 +18,11 @@ describe("autopilot-sync fleet that is interrupted", function()
     return fleet_command.run("--concurrency 1", fleet_command.names(20), world)
   end
 
-  it("by its user ends as a shell says of Ctrl-C", function()
+  it("by its user ends with the shell's code for Ctrl-C", function()
     assert.equal(130, interrupted(false).code)
   end)
 
-  it("by the system ends as a shell says of SIGTERM, and no less truthfully", function()
+  it("by the system ends with the shell's code for SIGTERM, and its report is as true", function()
     local ran = interrupted(true)
     assert.equal(143, ran.code)
     assert.matches("interrupted: what was sent is awaited", ran.err)
@@ -42,7 +42,7 @@ describe("autopilot-sync fleet that is interrupted in the middle of a list", fun
     end
   end)
 
-  it("reports the rest of its list too, for which nothing was sent", function()
+  it("reports the rest of its list, too, as not sent", function()
     local ran = run("--concurrency 1 --json", names(20), world)
     assert.equal(130, ran.code)
     assert.matches("interrupted: the other tenants are reported as cancelled", ran.err)
@@ -58,7 +58,7 @@ describe("autopilot-sync fleet that is interrupted in the middle of a list", fun
     assert.is_true(started >= 1 and started < 20)
   end)
 
-  it("counts the rest in the table that it ends with", function()
+  it("counts the rest in its final table", function()
     local ran = run("--concurrency 1", names(20), world)
     assert.matches(
       "^cancelled: %d+ tenants were not begun with, and nothing was sent\n\n"
@@ -67,7 +67,7 @@ describe("autopilot-sync fleet that is interrupted in the middle of a list", fun
     )
   end)
 
-  it("does not wait for the rest of a list that comes through a pipe", function()
+  it("does not wait for the rest of a list from a pipe", function()
     local lines = names(20)
     world.stdin = {
       read = function()
@@ -84,8 +84,8 @@ describe("autopilot-sync fleet that is interrupted in the middle of a list", fun
   end)
 end)
 
-describe("autopilot-sync fleet, whatever it has to complain of,", function()
-  it("has its table as the last thing on the screen", function()
+describe("autopilot-sync fleet with any complaint", function()
+  it("prints its table last", function()
     for said, args in pairs {
       ["interrupted: the other tenants are reported"] = "",
       ["tenants were not begun with"] = "--deadline 1s",

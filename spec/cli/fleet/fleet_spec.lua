@@ -10,7 +10,7 @@ local new_world, run, names = fleet_command.world, fleet_command.run, fleet_comm
 local reports_of, syncs_of = fleet_command.reports, fleet_command.syncs
 
 describe("autopilot-sync fleet", function()
-  it("asks for a sync for every tenant of a list, and says how it went", function()
+  it("asks for a sync of every tenant in a list, and reports the results", function()
     local world, service = new_world()
     local ran = run("", names(3), world)
     assert.equal("", ran.err)
@@ -38,7 +38,7 @@ describe("autopilot-sync fleet", function()
     assert.equal(9, ran.code)
   end)
 
-  it("names those that failed, with the hint that helps, and ends in 9", function()
+  it("names the failed tenants with a hint, and ends in 9", function()
     local world = new_world {
       tenants = { good = {}, bad = { licensed = false }, ["a-bad"] = { licensed = false } },
     }
@@ -126,7 +126,7 @@ describe("autopilot-sync fleet", function()
       )
     end)
 
-    it("with the secrets of the lines alone, when they all have one", function()
+    it("with the secrets of the lines only, if all lines have one", function()
       local world = new_world()
       world.env = {}
       local line = '{"tenant":"a.example","client_id":"other","client_secret_file":"'
@@ -137,7 +137,7 @@ describe("autopilot-sync fleet", function()
       assert.equal(0, ran.code)
     end)
 
-    it("with the secret of a line also where the others sign in in another way", function()
+    it("with the secret of a line even if the others sign in in another way", function()
       local world, service = new_world()
       world.env = { AZURE_CLIENT_ID = "other" }
       local ran = run(
@@ -149,7 +149,7 @@ describe("autopilot-sync fleet", function()
       assert.equal("token_error", reports_of(ran)["b.example"].outcome)
     end)
 
-    it("not to a tenant whose secret cannot be read, which is told, and to the others", function()
+    it("but reports a tenant whose secret cannot be read, and goes on with the others", function()
       local world, service = new_world()
       local ran = run(
         "--json",
@@ -203,20 +203,20 @@ describe("autopilot-sync fleet", function()
       assert.matches("it is not said how to sign in: choose with %-%-auth", mistake "")
     end)
 
-    it("a token, which is of one tenant", function()
+    it("a token, which belongs to one tenant", function()
       local pattern = "is the token of one tenant, and there are many: choose how to sign in"
       assert.matches("^AUTOPILOT_TOKEN " .. pattern, mistake("", nil, { AUTOPILOT_TOKEN = "t" }))
       assert.matches("^%-%-token%-file " .. pattern, mistake "--token-file x")
     end)
 
-    it("the identity of this machine, which is of one tenant", function()
+    it("the identity of this machine, which belongs to one tenant", function()
       local sentence = "--auth managed signs in to the tenant of this machine alone, and there are "
         .. "many: choose another way with --auth"
       assert.equal(sentence, mistake "--auth managed")
       assert.equal(sentence, mistake("--auth managed --client-id identity", "a.example\n"))
     end)
 
-    it("a list that cannot be read, or has no tenant", function()
+    it("a list that cannot be read, or is empty", function()
       assert.equal("the list cannot be read: LIST: it is empty", mistake("", "", app))
       assert.equal("the list LIST: there is no tenant in it", mistake("", "\n", app))
       assert.matches(
@@ -230,7 +230,7 @@ describe("autopilot-sync fleet", function()
       assert.equal(2, ran.code)
     end)
 
-    it("options that say nothing together", function()
+    it("options that contradict each other", function()
       assert.equal(
         "options '--since' and '--max-age' exclude each other",
         mistake("--operation ensure --since now --max-age 5", nil, app)
@@ -253,7 +253,7 @@ describe("autopilot-sync fleet", function()
       )
     end)
 
-    it("a file that is no state file", function()
+    it("a state file that is another kind of file", function()
       local path, remove = files.temporary "some text\n"
       assert.matches("the state file .* no state file", mistake("--state " .. path, nil, app))
       remove()
@@ -261,7 +261,7 @@ describe("autopilot-sync fleet", function()
   end)
 
   describe("with --operation", function()
-    it("status reads, and starts nothing", function()
+    it("status only reads", function()
       local world, service = new_world()
       local ran = run("--operation status --json", names(2), world)
       assert.equal(0, ran.code)
@@ -271,7 +271,7 @@ describe("autopilot-sync fleet", function()
       assert.matches("^read +2\n", ran.out)
     end)
 
-    it("ensure starts what is needed, and finds fresh what is done", function()
+    it("ensure starts what is needed, and reports what is done as fresh", function()
       local world, service = new_world()
       service:trigger "tenant01.example"
       world.sleep(5)
@@ -282,7 +282,7 @@ describe("autopilot-sync fleet", function()
       assert.same({ ["tenant01.example"] = 1, ["tenant02.example"] = 1 }, syncs_of(service))
     end)
 
-    it("ensure takes the moment of a tenant's own line", function()
+    it("ensure uses the time in a tenant's line", function()
       local world, service = new_world()
       service:trigger "tenant01.example"
       service:trigger "tenant02.example"
@@ -298,7 +298,7 @@ describe("autopilot-sync fleet", function()
       assert.equal(2, syncs_of(service)["tenant02.example"])
     end)
 
-    it("wait leaves out a line whose moment is to come", function()
+    it("wait skips a line whose time is in the future", function()
       local world = new_world()
       local ran = run("--operation wait", "tenant,since\na.example,99999999999\n", world)
       assert.equal(9, ran.code)
@@ -306,7 +306,7 @@ describe("autopilot-sync fleet", function()
     end)
   end)
 
-  it("tells who was not begun with when the deadline has passed", function()
+  it("reports the tenants that were not begun before the deadline", function()
     local pass
     local world, service = new_world {
       on_request = function()
@@ -327,7 +327,7 @@ describe("autopilot-sync fleet", function()
     assert.matches("Nothing was asked of the service: the deadline passed", ran.out)
   end)
 
-  it("looks five times in a second whether it is interrupted, however long a sleep is", function()
+  it("checks for an interrupt five times a second, also during a long sleep", function()
     local world = new_world { faults = { { kind = "throttle", on = "sync", retry_after = 60 } } }
     local pass, longest = world.sleep, 0
     world.sleep = function(seconds)

@@ -41,8 +41,8 @@ local function later(world, seconds, text)
   end
 end
 
-describe("autopilot-sync fleet, given a list that comes slowly,", function()
-  it("begins with a tenant as soon as its line is there", function()
+describe("autopilot-sync fleet with a list that arrives slowly", function()
+  it("begins with a tenant as soon as its line has arrived", function()
     local world, service, requests = new_world()
     local at = {}
     local answer = world.transport
@@ -65,14 +65,14 @@ describe("autopilot-sync fleet, given a list that comes slowly,", function()
     end
   end)
 
-  it("waits for the first line that says what it is", function()
+  it("waits for the first line, which tells the format", function()
     local world, service = new_world()
     local pieces = { false, "# a comment\n\nten", false, "ant,cloud\n", false, "a.example,\n" }
     assert.equal(0, run("", pieces, world).code)
     assert.same({ ["a.example"] = 1 }, syncs_of(service))
   end)
 
-  it("waits for the first tenant, to be told whether it can be signed in to", function()
+  it("waits for the first tenant, to check that it can be signed in to", function()
     local world, _, requests = new_world()
     world.env = {}
     local ran = run("", { "tenant\n", false, false, "a.example\n" }, world)
@@ -81,7 +81,7 @@ describe("autopilot-sync fleet, given a list that comes slowly,", function()
     assert.equal(0, #requests)
   end)
 
-  it("ends at its deadline, whatever is still to come", function()
+  it("ends at its deadline, even if lines are still missing", function()
     local world = new_world()
     local pieces = { "a.example\n", later(world, 1e6, "b.example\n") }
     local ran = run("--deadline 20 --json", pieces, world)
@@ -90,7 +90,7 @@ describe("autopilot-sync fleet, given a list that comes slowly,", function()
     assert.is_true(world.now() - fleet_command.start < 22)
   end)
 
-  it("is not waited for beyond the deadline, where nothing of it comes", function()
+  it("does not wait beyond the deadline if no line comes", function()
     for _, pieces in ipairs { { "" }, { "tenant\n" } } do
       local world = new_world()
       pieces[2] = later(world, 1e6, "a.example\n")
@@ -104,7 +104,7 @@ describe("autopilot-sync fleet, given a list that comes slowly,", function()
     end
   end)
 
-  it("ends when it is interrupted, whatever is still to come", function()
+  it("ends when it is interrupted, even if lines are still missing", function()
     local world = new_world()
     world.was_interrupted = function()
       return world.now() - fleet_command.start > 5
@@ -116,8 +116,8 @@ describe("autopilot-sync fleet, given a list that comes slowly,", function()
   end)
 end)
 
-describe("autopilot-sync fleet, given a list that cannot be read to its end,", function()
-  it("says so after all that it has read, and ends in 9", function()
+describe("autopilot-sync fleet with a list that fails in the middle", function()
+  it("says so after all that was read, and ends in 9", function()
     local world, service = new_world()
     local ran = run("", { "a.example\nb.exam" }, world, "Input/output error")
     assert.equal(9, ran.code)
@@ -128,7 +128,7 @@ describe("autopilot-sync fleet, given a list that cannot be read to its end,", f
     assert.same({ ["a.example"] = 1 }, syncs_of(service))
   end)
 
-  it("goes on where it ended when the same command is given again", function()
+  it("continues there when the same command is given again", function()
     local path, remove = files.temporary ""
     local world, service = new_world()
     local args = "--json --state " .. path
@@ -141,15 +141,15 @@ describe("autopilot-sync fleet, given a list that cannot be read to its end,", f
     assert.same({ ["a.example"] = 1, ["b.example"] = 1 }, syncs_of(service))
   end)
 
-  it("is refused when nothing of it could be read", function()
+  it("is refused if no line could be read", function()
     local ran = run("", {}, (new_world()), "Input/output error")
     assert.equal(2, ran.code)
     assert.equal("autopilot-sync: the list -: it cannot be read: Input/output error\n", ran.err)
   end)
 end)
 
-describe("autopilot-sync fleet, given a JSON array,", function()
-  it("says how it wants to be written, before anything is sent", function()
+describe("autopilot-sync fleet with a JSON array", function()
+  it("names the format that it needs, before any request", function()
     local world, _, requests = new_world()
     for _, list in ipairs { "[\n", '[{"tenant":"a.example"}]\n', " [ ]" } do
       local ran = run("", { list }, world)

@@ -7,7 +7,7 @@ local new_world, run, names = fleet_command.world, fleet_command.run, fleet_comm
 local reports_of, syncs_of = fleet_command.reports, fleet_command.syncs
 
 describe("autopilot-sync fleet", function()
-  it("has as many requests at a time as --concurrency says, or 64", function()
+  it("sends at most --concurrency requests at a time, by default 64", function()
     for args, expected in pairs { [""] = 64, ["--concurrency 7"] = 7 } do
       local world = new_world()
       local fleet
@@ -20,7 +20,7 @@ describe("autopilot-sync fleet", function()
     end
   end)
 
-  it("--operation wait waits for a sync since the moment that a line or --since names", function()
+  it("--operation wait waits for a sync since the time in a line or in --since", function()
     local world, service = new_world()
     for index = 1, 3 do
       service:trigger(("tenant0%d.example"):format(index))
@@ -33,7 +33,7 @@ describe("autopilot-sync fleet", function()
     assert.equal("timed_out", reports["tenant03.example"].outcome)
   end)
 
-  it("takes a line's moment, when it goes on, from when the run was begun", function()
+  it("resolves a line's relative time from the beginning of the resumed run", function()
     local path, remove = files.temporary ""
     local world, service = new_world()
     local is_interrupted = true
@@ -57,7 +57,7 @@ describe("autopilot-sync fleet", function()
     assert.equal(before + 1, syncs_of(service)["tenant01.example"])
   end)
 
-  it("finds the tenants of another program's export, and says once what it ignores", function()
+  it("finds the tenants in another program's export, and says once what it ignores", function()
     local world, service = new_world()
     local ran = run("--column Kunde", "Kunde;Ort\na.example;X\nb.example;Y\n", world)
     assert.equal(0, ran.code)
@@ -65,14 +65,14 @@ describe("autopilot-sync fleet", function()
     assert.same({ ["a.example"] = 1, ["b.example"] = 1 }, syncs_of(service))
   end)
 
-  it("says nothing of a run without a fault, with --quiet", function()
+  it("prints nothing about a run without failures, with --quiet", function()
     for _, list in ipairs { "tenant;Ort\na.example;X\n", "Kunden\na.example\na.example\n" } do
       local ran = run("--quiet", list, (new_world()))
       assert.same({ 0, "", "" }, { ran.code, ran.out, ran.err })
     end
   end)
 
-  it("sends nothing where the list is no text, or the state no file", function()
+  it("sends nothing if the list is not text, or the state cannot be a file", function()
     local world, _, requests = new_world()
     local ran = run("", "PK\3\4\20\0\6\0\n" .. ("\1\n"):rep(100), world)
     assert.equal(2, ran.code)

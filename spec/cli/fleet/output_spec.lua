@@ -37,7 +37,7 @@ local function run(args, world, most, number)
   return { code = code, out = table.concat(out), err = table.concat(err) }
 end
 
-describe("autopilot-sync fleet, whose reports cannot be written,", function()
+describe("autopilot-sync fleet with reports that cannot be written", function()
   local list, state
 
   before_each(function()
@@ -53,7 +53,7 @@ describe("autopilot-sync fleet, whose reports cannot be written,", function()
     os.remove(state .. "-wal")
   end)
 
-  it("says so, also when tenants failed", function()
+  it("says so, even if tenants failed", function()
     local bad = { ["tenant01.example"] = { licensed = false } }
     for tenants, code in pairs { [{}] = 1, [bad] = 9 } do
       local world = new_world { tenants = next(tenants) and tenants or nil }
@@ -66,7 +66,7 @@ describe("autopilot-sync fleet, whose reports cannot be written,", function()
     end
   end)
 
-  it("tells them all when the same command is given again with its state", function()
+  it("prints them all when the same command is given again with its state", function()
     local world, service = new_world()
     local args = { "fleet", list, "--json", "--state", state }
     assert.equal(1, run(args, world, 2).code)
@@ -83,7 +83,7 @@ describe("autopilot-sync fleet, whose reports cannot be written,", function()
     assert.equal(4, count)
   end)
 
-  it("says nothing of a reader that has read enough", function()
+  it("ignores a reader that closes the pipe early", function()
     local ran = run({ "fleet", list, "--json" }, (new_world()), 2, 32)
     assert.equal("", ran.err)
     assert.equal(0, ran.code)

@@ -46,7 +46,7 @@ describe("the report of a fleet", function()
     return assert(files.read(path)), ran
   end
 
-  it("is Markdown", function()
+  it("can be Markdown", function()
     local text = report_of "report.md"
     assert.matches("^# autopilot%-sync fleet: sync, 2026%-09%-21T14:13:20Z\n", text)
     for _, line in ipairs {
@@ -67,7 +67,7 @@ describe("the report of a fleet", function()
     end
   end)
 
-  it("is HTML that asks for nothing outside of itself", function()
+  it("can be HTML that loads nothing from elsewhere", function()
     local text = report_of "report.HTML"
     assert.matches("^<!DOCTYPE html>", text)
     assert.truthy(text:find("default-src 'none'", 1, true))
@@ -78,7 +78,7 @@ describe("the report of a fleet", function()
     )
   end)
 
-  it("is written beside what the command prints, and replaces the former one", function()
+  it("is written in addition to the output, and replaces the former file", function()
     files.write(folder .. "/report.md", "the former one")
     local text, ran = report_of("report.md", "--json")
     assert.matches("^# autopilot", text)
@@ -87,7 +87,7 @@ describe("the report of a fleet", function()
     assert.equal("", others())
   end)
 
-  it("tells when to ask again, and what was left out", function()
+  it("tells when to ask again, and which tenants were left out", function()
     local world = new_world { faults = { { kind = "throttle", on = "sync", retry_after = 400 } } }
     local path = folder .. "/report.md"
     run("--attempts 1 --report " .. path, names(2) .. "no tenant\ntenant01.example\n", world)
@@ -96,7 +96,7 @@ describe("the report of a fleet", function()
     assert.truthy(text:find("\n| Bad lines | 1 |\n| Duplicates | 1 |\n", 1, true), text)
   end)
 
-  it("tells that the run was interrupted, and which tenants were not begun with", function()
+  it("tells that the run was interrupted, and which tenants were not begun", function()
     local was_interrupted = false
     local world = new_world {
       on_request = function()
@@ -116,7 +116,7 @@ describe("the report of a fleet", function()
     assert.truthy(text:find("\n| tenant03.example |", 1, true), text)
   end)
 
-  it("keeps hostile texts as texts", function()
+  it("escapes hostile texts", function()
     local summary = FleetSummary.new(true)
     local failed = report.seal {
       operation = "sync",
@@ -159,7 +159,7 @@ describe("the report of a fleet", function()
     assert.truthy(text:find("see \\*\\*www\\.evil.example\\*\\*", 1, true))
   end)
 
-  it("is refused before anything is sent where it cannot be written", function()
+  it("is refused before any request if it cannot be written", function()
     for name, complaint in pairs {
       ["report.txt"] = "must end with .html or .md",
       ["missing/report.md"] = "cannot be written: No such file or directory\n",
@@ -174,7 +174,7 @@ describe("the report of a fleet", function()
     end
   end)
 
-  it("that cannot be written at the end is told, and the command ends in 1", function()
+  it("is reported if it cannot be written at the end, and the command ends in 1", function()
     local world = new_world {
       on_request = function()
         os.execute(("rm -rf '%s'"):format(folder))

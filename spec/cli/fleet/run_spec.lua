@@ -81,7 +81,7 @@ describe("autopilot-sync fleet, as a process,", function()
     io.popen(("kill -%s %s"):format(signal, process)):close()
   end
 
-  it("reports of every tenant what the service has seen, whatever went wrong", function()
+  it("reports for every tenant what the service has seen, with any failures", function()
     local faults = {}
     for _, kind in ipairs {
       "unsent",
@@ -131,7 +131,7 @@ describe("autopilot-sync fleet, as a process,", function()
     assert.is_nil(output:find "[\r\27]")
   end)
 
-  it("reads its list through a pipe, with a name or without", function()
+  it("reads its list from a pipe, with or without a name", function()
     for _, script in ipairs {
       "cat %s | program fleet - --json",
       "mkfifo %s.pipe; cat %s >%s.pipe & program fleet %s.pipe --json; wait; rm %s.pipe",
@@ -144,7 +144,7 @@ describe("autopilot-sync fleet, as a process,", function()
     end
   end)
 
-  it("reports of who is in its list while more of that is still to come", function()
+  it("reports tenants while the list is still arriving", function()
     -- The writer of the list goes on when the first report is there, or gives up after 30 s.
     local script = [[
       { echo a.example
@@ -159,7 +159,7 @@ describe("autopilot-sync fleet, as a process,", function()
     assert.is_true(reports["a.example"].ok and reports["b.example"].ok)
   end)
 
-  it("is killed and taken up again: what it knew to be done is not asked for again", function()
+  it("repeats nothing that was done when it is resumed after a kill", function()
     local pipe, process = start("--json --concurrency 2 --spread 4 --state " .. state)
     local lines = {}
     for line in pipe:lines() do
@@ -194,7 +194,7 @@ describe("autopilot-sync fleet, as a process,", function()
     assert.equal(0, code)
   end)
 
-  it("is interrupted: what was sent is reported, the rest is not begun with", function()
+  it("reports what was sent when it is interrupted, and begins nothing else", function()
     local pipe, process = start("--json --concurrency 4 --spread 4 --state " .. state)
     local lines = {}
     for line in pipe:lines() do

@@ -21,7 +21,7 @@ describe("autopilot-sync fleet --state", function()
     file:close()
   end)
 
-  it("does everything anew after a run that came to its end", function()
+  it("starts anew after a run that has finished", function()
     local world, service = new_world()
     assert.equal(0, run("--state " .. path, names(3), world).code)
     world.sleep(700)
@@ -34,7 +34,7 @@ describe("autopilot-sync fleet --state", function()
     assert.equal(3, syncs_of(service)["tenant01.example"])
   end)
 
-  it("knows of a cooldown from the run before, and does not ask in vain", function()
+  it("respects a cooldown from the run before", function()
     local world, _, requests = new_world()
     local list, remove_list = files.temporary(names(1))
     local args = ("fleet %s --state %s --json"):format(list, path)
@@ -47,7 +47,7 @@ describe("autopilot-sync fleet --state", function()
     assert.equal(before, #requests)
   end)
 
-  it("knows nothing of another service's cooldowns", function()
+  it("ignores another service's cooldowns", function()
     local world, service = new_world()
     local list, remove_list = files.temporary(names(1))
     local args = ("fleet %s --state %s --json"):format(list, path)
@@ -60,7 +60,7 @@ describe("autopilot-sync fleet --state", function()
     assert.equal(asked + 1, service.requests.sync)
   end)
 
-  it("goes on where an interrupted run ended, and repeats nothing that is done", function()
+  it("continues an interrupted run, and repeats nothing that is done", function()
     local interrupted = false
     local world, service = new_world {
       on_request = function(_, number)
@@ -124,7 +124,7 @@ describe("autopilot-sync fleet --state", function()
     return reports_of(ran), ran
   end
 
-  it("goes on with the moment at which the run was begun", function()
+  it("continues with the time at which the run was begun", function()
     for args, seconds in pairs { [""] = 0, ["--since -1m"] = 60 } do
       local is_refused = true
       local world, service = new_world {
@@ -144,7 +144,7 @@ describe("autopilot-sync fleet --state", function()
     end
   end)
 
-  it("goes on after a deadline that was too short", function()
+  it("continues after a deadline that was too short", function()
     local world, service = new_world()
     local list, remove_list = files.temporary(names(10))
     local args = ("fleet %s --state %s --spread 60 --json"):format(list, path)
@@ -177,7 +177,7 @@ describe("autopilot-sync fleet --state", function()
     end
   end
 
-  it("goes on when it was interrupted after its last tenant was begun with", function()
+  it("continues after an interrupt that came when its last tenant had begun", function()
     local world = new_world {
       faults = { { kind = "throttle", on = "sync", retry_after = 60 } },
     }
@@ -192,7 +192,7 @@ describe("autopilot-sync fleet --state", function()
     assert.equal(0, ran.code)
   end)
 
-  it("takes another operation or moment for another run", function()
+  it("treats another operation or time as another run", function()
     local world = new_world {
       faults = { { kind = "throttle", on = "sync", retry_after = 60 } },
     }
@@ -210,7 +210,7 @@ describe("autopilot-sync fleet --state", function()
     assert.matches("taking up", ran.err)
   end)
 
-  it("lets go of the file when it ends", function()
+  it("releases the file when it ends", function()
     collectgarbage "stop" -- which would close it too, at some time
     assert.equal(0, run("--state " .. path, names(1), (new_world())).code)
     local state, message = fleet_state.open { path = path }
@@ -219,7 +219,7 @@ describe("autopilot-sync fleet --state", function()
     state:close()
   end)
 
-  it("says when it could not be written, and ends in 1 where all else went well", function()
+  it("says that it could not be written, and ends in 1 if all else went well", function()
     local world = new_world()
     world.fleet = function(options)
       function options.state.database.transaction()
@@ -233,7 +233,7 @@ describe("autopilot-sync fleet --state", function()
     assert.matches("the state file .* could not be written: the disk is full\n$", ran.err)
   end)
 
-  it("says once, and at once, that it cannot be used now", function()
+  it("says once, and at once, that it cannot be used any more", function()
     local world = new_world()
     world.fleet = function(options)
       function options.state.renew()
@@ -279,8 +279,8 @@ describe("autopilot-sync fleet --state", function()
       local ran = run("--state " .. address, names(1), (new_world()))
       assert.equal(2, ran.code)
       assert.equal(
-        "autopilot-sync: option '--state' must not be empty, nor contain a password: give that in "
-          .. "PGPASSWORD\n",
+        "autopilot-sync: option '--state' must not contain a password, which other users of this "
+          .. "machine could read: it may be in the variable PGPASSWORD\n",
         ran.err
       )
     end

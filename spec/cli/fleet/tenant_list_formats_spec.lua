@@ -34,7 +34,7 @@ describe("a list of tenants", function()
       assert.equal(1, #tenants)
     end)
 
-    it("may have a header that is no tenant, which is told and not asked for", function()
+    it("may have a header that is not a tenant, which is reported and skipped", function()
       for _, header in ipairs { "Tenants", "Customer name", "Tenants!", "our_domains", "GUID" } do
         local tenants, told, list = read(header .. "\na.com\n")
         assert.equal("a.com", names(tenants), header)
@@ -43,7 +43,7 @@ describe("a list of tenants", function()
       end
     end)
 
-    it("has no header where the first line may be meant as a tenant, be it a wrong one", function()
+    it("has no header if the first line may be a tenant, even a malformed one", function()
       for _, first in ipairs { "contoso", "contoso com", "customer1", "tenant.example" } do
         local tenants, told = read(first .. "\na.com\n")
         assert.equal(2, #tenants + #told, first)
@@ -59,7 +59,7 @@ describe("a list of tenants", function()
       return tenants[1].tenant, told[1]
     end
 
-    it("is read by the column that has the tenant; the others are told once", function()
+    it("is read by the column of tenants; the others are named once", function()
       local tenant, told = only_tenant(
         '\239\187\191"Microsoft ID","Company name","Primary domain name","Relationship","Tags"\r\n"'
           .. guid
@@ -72,7 +72,7 @@ describe("a list of tenants", function()
       )
     end)
 
-    it("may be of Partner Center, CIPP, Lighthouse, Graph and PowerShell", function()
+    it("may come from Partner Center, CIPP, Lighthouse, Graph and PowerShell", function()
       for _, header in ipairs {
         "displayName,defaultDomainName,TENANT,x,y",
         "displayName,TENANT,x",
@@ -97,7 +97,7 @@ describe("a list of tenants", function()
       assert.equal("contoso.com", (only_tenant "Name,Primary domain\nContoso,contoso.com\n"))
     end)
 
-    it("is read by the column that is named, whatever else there is", function()
+    it("is read by the column that the user names", function()
       local list = "Name;Mandant;clout;Tenant\nContoso;contoso.com;x;y\n"
       assert.equal("contoso.com", (only_tenant(list, "mandant")))
       assert.equal("contoso.com", (only_tenant("Cloud,x\ncontoso.com,y\n", "cloud")))
@@ -110,13 +110,13 @@ describe("a list of tenants", function()
       end
     end)
 
-    it("is refused as a whole, and says what to do, when no column is known", function()
+    it("is refused as a whole, with advice, when no column is known", function()
       local tenants, mistake = read "Name,Mandant\nContoso,contoso.com\n"
       assert.is_nil(tenants)
       assert.matches("name it with %-%-column$", mistake)
     end)
 
-    it("tells few of many columns that are ignored, fit for a terminal", function()
+    it("names few of many ignored columns, without control characters", function()
       local parts = { '{"tenant":"a.com","a\\u001b[2Jb":1' }
       for index = 2, 30 do
         parts[index] = ('"x%02d%s":1'):format(index, ("x"):rep(100))
@@ -135,7 +135,7 @@ describe("a list of tenants", function()
       end
     end)
 
-    it("is refused once, by what it is, when it is no text", function()
+    it("is refused once, naming its format, when it is not text", function()
       for text, expected in pairs {
         ["PK\3\4\20\0\6\0\n\1\n"] = "it is an Excel workbook or another ZIP archive: "
           .. "save the sheet as CSV",
@@ -159,7 +159,7 @@ describe("a list of tenants", function()
   end)
 
   describe("as CSV", function()
-    it("has columns in any order, and says nothing with an empty field", function()
+    it("has columns in any order, and treats an empty field as missing", function()
       local tenants, told = read(
         "cloud,tenant,client_secret_file,client_id,since\n"
           .. 'china,contoso.cn,"a,b.txt",'
@@ -180,7 +180,7 @@ describe("a list of tenants", function()
       assert.same({}, told)
     end)
 
-    it("may name its separator in its first line, or have tabs", function()
+    it("may declare its separator in its first line, or use tabs", function()
       for _, text in ipairs {
         "sep=;\r\ntenant;cloud\r\na.com;china\r\n",
         '"sep=|"\ntenant|cloud\na.com|china\n',
@@ -201,13 +201,13 @@ describe("a list of tenants", function()
       assert.same({}, told)
     end)
 
-    it("may be what a spreadsheet writes", function()
+    it("may be written by a spreadsheet", function()
       local tenants, told = read '\239\187\191"Tenant ID";"Client ID"\r\n"contoso.com";""\r\n'
       assert.same({ { tenant = "contoso.com", line = 2 } }, tenants)
       assert.same({}, told)
     end)
 
-    it("is refused as a whole for a header that cannot be meant", function()
+    it("is refused as a whole for a header with an error", function()
       for text, pattern in pairs {
         ["contoso.com,china\n"] = "line 1: a CSV file begins with the names of its columns",
         ["tenant,clout\nx.com,\n"] = "line 1: unknown field 'clout': did you mean 'cloud'%?",
@@ -220,7 +220,7 @@ describe("a list of tenants", function()
       end
     end)
 
-    it("leaves out a line with too many or too few fields, or a forgotten quote, alone", function()
+    it("skips only the line with too many or too few fields, or a missing quote", function()
       local tenants, told = read 'tenant,cloud\na.com\nb.com,,x\n"c.com,\nd.com,\n'
       assert.equal("d.com", names(tenants))
       assert.same({
@@ -246,7 +246,7 @@ describe("a list of tenants", function()
       assert.same({}, told)
     end)
 
-    it("leaves out a line that is not what it should be", function()
+    it("skips a line with an error", function()
       local tenants, told, list = read(table.concat({
         '{"tenant": "a.com"}',
         '{"tenant": "b.com"',

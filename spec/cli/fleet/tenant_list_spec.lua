@@ -1,4 +1,4 @@
--- A list of tenants, in whatever form: what is read of it, refused and told.
+-- A list of tenants in each format: what is read, refused and reported.
 
 local open_list = require "autopilot.cli.fleet.tenant_list"
 local seeded_random = require "support.seeded_random"
@@ -9,13 +9,13 @@ local read, names, reader_of = tenant_lists.read, tenant_lists.names, tenant_lis
 local guid = "5c0e6a3e-9f7d-4f0b-8a55-2a4be9e8a001"
 
 describe("a list of tenants", function()
-  it("does not take standard input for a tenant's secret", function()
+  it("does not read a tenant's secret from standard input", function()
     local tenants, told = read "tenant,client_secret_file\na.com,-\nb.com,./-\n"
     assert.equal("b.com", names(tenants))
     assert.same({ "line 2: client_secret_file must be the name of a file" }, told)
   end)
 
-  it("tells a tenant that was there before, and its first line", function()
+  it("reports a duplicate tenant with its first line", function()
     local tenants, told, list = read "contoso.com\nfabrikam.com\nContoso.COM\n"
     assert.equal("contoso.com fabrikam.com", names(tenants))
     assert.same({ "line 3: Contoso.COM is in line 1 already: left out" }, told)
@@ -41,7 +41,7 @@ describe("a list of tenants", function()
     end
   end)
 
-  it("leaves out lines that no list has, and quotes nothing of them", function()
+  it("skips malformed lines, and does not quote them", function()
     local tenants, told =
       read("a.com\nb.com\0\n" .. ("x"):rep(65537) .. "\nc.com my-secret\n\27[2Jd.com\n")
     assert.equal("a.com", names(tenants))
@@ -53,7 +53,7 @@ describe("a list of tenants", function()
     }, told)
   end)
 
-  it("is read no further than it is asked for", function()
+  it("is read only as far as needed", function()
     local lines = 0
     local list = open_list {
       cloud = "global",
@@ -69,7 +69,7 @@ describe("a list of tenants", function()
     assert.equal(10, lines)
   end)
 
-  it("estimates how many it has from its length, and knows in the end", function()
+  it("estimates its number of tenants from its length, and knows it at the end", function()
     local lines = {}
     for index = 1, 100 do
       lines[index] = ("tenant%03d.com"):format(index)
@@ -93,7 +93,7 @@ describe("a list of tenants", function()
   end)
 
   -- LIST_SEED repeats a case.
-  it("of any bytes gives well-formed tenants or sentences, and never an error", function()
+  it("of any bytes gives well-formed tenants or messages, and never raises", function()
     local chance = seeded_random.new "LIST_SEED"
     local pieces = {
       "tenant",

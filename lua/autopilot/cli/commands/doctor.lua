@@ -74,7 +74,7 @@ end
 
 -- ---- The text for a support case ---------------------------------------------------------------------
 
--- Variables whose values are told; of others only that they are set.
+-- Variables whose values are printed; of others only that they are set.
 local told = "AZURE_TENANT_ID AZURE_CLIENT_ID AZURE_CLIENT_CERTIFICATE_PATH AZURE_AUTHORITY_HOST "
   .. "AZURE_FEDERATED_TOKEN_FILE AUTOPILOT_BASE_URL AUTOPILOT_CA_FILE SSL_CERT_FILE SSL_CERT_DIR "
   .. "no_proxy NO_PROXY "
@@ -118,7 +118,7 @@ local function add_values(lines, name, value)
   end
 end
 
---- The text. A line that hides a secret is replaced.
+--- The text that `--bundle` writes to a file. Secrets are replaced.
 local function bundle_of(report, given, context)
   local values = {}
   add_values(values, "version", versions())
@@ -136,7 +136,7 @@ local function bundle_of(report, given, context)
   return table.concat(lines)
 end
 
---- Writes the text; false if that failed, which the user is told.
+--- Writes the text; returns false and prints a message if that fails.
 local function write_bundle(path, text, output)
   local is_written, message = protected_call(function()
     local file = assert(io.open(path, "wb"))

@@ -42,7 +42,7 @@ function fleet.declare(parser)
   parser:argument("file", "The list of tenants; - reads it from standard input."):argname "FILE"
 end
 
---- Refuses options that do not go together.
+--- Refuses options that contradict each other.
 local function check(given)
   local operation = given.operation or "sync"
   options.exclude(given, "since", "max_age")

@@ -23,7 +23,7 @@ local function stamp(seconds, service_time)
   end
   local age = service_time - seconds
   local time = text.time(seconds)
-  -- The service tells its time in whole seconds, so a stamp may seem to be less than a second ahead.
+  -- The service's time has whole seconds, so a stamp may seem to be less than a second ahead.
   return age > -1 and ("%s (%s ago)"):format(time, text.duration(math.max(0, age))) or time
 end
 

@@ -24,7 +24,7 @@ local token = {
 ]] .. options.one_tenant,
 }
 
---- Signs in, and tries again as the client's policy says where the token endpoint fails. Returns the token, and a
+--- Signs in, and retries as the client's policy says if the token endpoint fails. Returns the token, and a
 -- report if there is no token, or none that permits a sync.
 local function obtain(client)
   local call, text = Call.new(client, "token"), nil
@@ -44,7 +44,7 @@ local function obtain(client)
   return text
 end
 
---- What can be known of a token, unverified. One that cannot be read is no failure: only the service has to
+--- The claims of a token, unverified. A token that cannot be read is no failure: only the service has to
 -- understand it.
 local function facts_of(text, now)
   local facts = access_token.of(text)

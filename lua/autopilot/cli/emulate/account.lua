@@ -1,5 +1,5 @@
 --- The account of the emulated service: a made-up tenant and application, the ways in which it may sign in,
--- and the environment variables in which others find it.
+-- and the environment variables with which other programs use it.
 
 local base64url = require "autopilot.base.base64url"
 local core = require "autopilot.core"
@@ -114,7 +114,7 @@ function account.new(given)
   return described, settings
 end
 
---- The environment in which others find the service and its account, in order: variable, value, and the value's
+--- The environment with which other programs use the service, in order: variable, value, and the value's
 -- name in JSON, if it has one.
 ---@param service autopilot.cli.EmulatedService
 ---@return string[][]

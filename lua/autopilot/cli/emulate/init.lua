@@ -34,7 +34,7 @@ local ports_to_try = 12
 ---@field directory string? where the private folder is made; default: TMPDIR, else /tmp
 ---@field search_path string? where nginx and openssl are looked for, as in PATH; default: PATH and where Debian and OpenResty keep them
 
-local function random_port()
+local function port_to_try()
   return lowest_port + math.floor(core.random() * (highest_port - lowest_port + 1))
 end
 
@@ -82,7 +82,7 @@ function emulate.start(given)
   end
   local text, has_http2, tried = assert(json.encode(settings)), given.http_version ~= "1.1", {}
   for attempt = 1, given.port and 1 or ports_to_try do
-    tried[attempt] = given.port or random_port()
+    tried[attempt] = given.port or port_to_try()
     local started, failure = start_on(tried[attempt], tools, text, has_http2)
     if started or failure then
       return started and merged(service, started), failure
@@ -115,8 +115,8 @@ local function json_line(service)
   return json.encode(told)
 end
 
---- Returns when the service's folder is gone. No single wait may be long: Lua notices an interrupt only between two
--- instructions of its own.
+--- Returns when the service's folder is gone. It waits in short steps, because Lua notices an interrupt only between
+-- two instructions.
 local function wait_for_end(service)
   local still_there = '[ -d "$1" ] && sleep 1 && [ -d "$1" ] && echo yes'
   while shell.read(still_there, service.folder) ~= "" do

@@ -3,7 +3,7 @@
 --
 -- A shell, the supervisor, fills the folder, runs nginx, and removes the folder when nginx has ended. nginx ends, and
 -- removes the folder, when the supervisor has ended, or when the pipe from this process to the supervisor has no
--- writer left (`service.watch`). Both have a session of their own where there is `setsid`, so that they are not killed
+-- writer left (`service.watch`). Both run in new sessions if there is `setsid`, so that they are not killed
 -- with the group of this process. Nothing secret is in the arguments of a process.
 
 local shell = require "autopilot.cli.emulate.shell"
@@ -56,7 +56,9 @@ cat "$1/outcome" 2>/dev/null
 ]]
 
 -- Sends signals to nginx, which can miss one while it starts, until the folder is gone. Closing the pipe is not
--- enough: another child of this process may hold it open. Removes the folder if nginx has ended without doing so.
+-- enough: another child of this process may hold it open. Removes the folder if nginx has ended without doing so,
+-- which is not detected everywhere: in a container whose first process does not reap ended processes, signals to them
+-- still succeed.
 local finish = [[
 exec 2>/dev/null
 tries=0 signal=TERM
@@ -64,6 +66,7 @@ while [ -d "$1" ]; do
   kill -$signal "$(cat "$1/nginx.process")" || rm -rf "$1"
   tries=$((tries + 1))
   [ $tries -lt 250 ] || signal=KILL
+  [ $tries -lt 275 ] || rm -rf "$1"
   sleep 0.02
 done
 ]]

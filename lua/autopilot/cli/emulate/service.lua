@@ -1,9 +1,9 @@
 --- What runs inside nginx: the emulator behind HTTP, and controls for tests under `/emulator/`.
 --
--- Graph has no such path. With the controls a test over real sockets moves the clock, injects faults and reads what
--- truly happened, as it would with an emulator in its own process.
+-- Graph has no such path. With the controls, which doc/testing.md lists, a test over real sockets moves the clock,
+-- injects faults and reads what truly happened, as it would with an emulator in its own process.
 
--- nginx's LuaJIT cannot load a C module that was built for another Lua. The emulator needs this of it.
+-- nginx's LuaJIT cannot load a C module that was built for another Lua. The emulator uses these of its functions.
 if _G.ngx then
   package.preload["autopilot.core"] = function()
     return { base64_decode = require("ngx.base64").decode_base64url }
@@ -34,7 +34,7 @@ function service.start()
   reset()
 end
 
---- Tells that nginx listens. From then on: removes the private folder and ends nginx when the supervisor, which is the
+--- Reports that nginx listens. From then on: removes the private folder and ends nginx when the supervisor, the
 -- parent of this process, or the command has ended. Only the command holds the other end of standard input, a pipe.
 ---@param removal string the shell's command to remove the folder
 function service.watch(removal)

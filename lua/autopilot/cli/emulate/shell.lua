@@ -6,8 +6,8 @@ local shell = {}
 
 shell.quote = require("autopilot.token.provider").shell_word
 
---- The command line that runs a script with arguments (`$1`, `$2`, …) and nothing preloaded. With `exec` no shell
--- stays that has the preloaded library.
+--- The command line that runs a script with arguments (`$1`, `$2`, …) without preloaded libraries. `exec` replaces
+-- a shell that has loaded them.
 function shell.command(script, ...)
   local words = { "unset LD_PRELOAD; exec sh -c", shell.quote(script), "autopilot-sync" }
   for _, argument in ipairs { ... } do

@@ -1,13 +1,13 @@
---- The lines of a list of tenants, out of its bytes. They are read as they are needed, in UTF-8.
+--- Reads the lines of a list of tenants, as they are needed, in UTF-8.
 --
 -- UTF-16 with a byte order mark is read too: Excel saves "Unicode Text" so, and `>` in Windows PowerShell
 -- writes it.
 --
--- What reads a list, in pieces or in lines, returns false while nothing is there yet, and nil at the end, or
+-- Readers of pieces and of lines return false while none is there yet, and nil at the end, or
 -- nil and a message when it fails.
 
 local core = require "autopilot.core"
-local input = require "autopilot.cli.input"
+local named_file = require "autopilot.base.named_file"
 local utf8_of = require("autopilot.base.sentence").utf8
 
 local lines = {}
@@ -19,7 +19,7 @@ local bytes_at_a_time = 64 * 1024
 local little_endian, big_endian = "\255\254", "\254\255"
 local replacement = 0xFFFD
 
-local function is_marked(bytes)
+local function has_utf16_mark(bytes)
   local mark = bytes:sub(1, 2)
   return mark == little_endian or mark == big_endian
 end
@@ -31,7 +31,7 @@ local function from_utf16(bytes)
     local a, b = first:byte(), second:byte()
     local unit = not b and replacement or is_big and a * 256 + b or b * 256 + a
     if high and unit >= 0xDC00 and unit < 0xE000 then
-      -- In the place of the replacement for the first half.
+      -- Replaces the U+FFFD of the first half.
       parts[#parts] = utf8_of(0x10000 + (high - 0xD800) * 0x400 + unit - 0xDC00)
       high = nil
     else
@@ -43,8 +43,8 @@ local function from_utf16(bytes)
   return table.concat(parts)
 end
 
---- Lines out of a text that comes in pieces; of UTF-16, when all is there. A line ends with LF, CR LF or CR. Of a line
--- that is too long the beginning is given, so that it can be reported and does not fill the memory.
+--- Splits a text that comes in pieces into lines (UTF-16 when all of it is there). A line ends with LF, CR LF or CR.
+-- Of a line that is too long, the beginning is returned, so that it can be reported and does not fill the memory.
 ---@param read fun(): string|false|nil, string? the next piece
 ---@param longest integer? bytes; of a longer line one more than that is given; default `lines.longest`
 ---@return fun(): string|false|nil, string? next_line without its end
@@ -61,12 +61,12 @@ function lines.reader(read, longest)
   return coroutine.wrap(function()
     local line, last_mark = "", ""
     local text, piece, message = "", next_piece()
-    while piece and (#text + #piece < 2 or is_marked(text .. piece)) do
+    while piece and (#text + #piece < 2 or has_utf16_mark(text .. piece)) do
       text = text .. piece
       piece, message = next_piece()
     end
     text = text .. (piece or "")
-    text = is_marked(text) and from_utf16(text) or text
+    text = has_utf16_mark(text) and from_utf16(text) or text
     while text do
       for part, mark in text:gmatch "([^\r\n]*)([\r\n]?)" do
         line = (line .. part):sub(1, longest + 1)
@@ -97,12 +97,12 @@ end
 function lines.open(path, stdin)
   local file, message = stdin
   if path ~= "-" then
-    file, message = input.open(path) -- once: a pipe's writer ends when its reader closes
+    file, message = named_file.open(path, true) -- once: a pipe's writer ends when its reader closes
   end
   if not file then
     return nil, message
   end
-  -- What comes slowly, a pipe or a terminal, is not waited for.
+  -- A pipe or a terminal, which may be slow, is not waited for.
   local is_slow = io.type(file) == "file" and not file:seek "cur"
   local next_line = lines.reader(function()
     if is_slow then
@@ -119,7 +119,7 @@ function lines.open(path, stdin)
     return nil, path .. ": it is empty"
   elseif size then
     file:seek "set"
-    size = is_marked(file:read(2) or "") and size / 2 or size -- tenants' names are ASCII
+    size = has_utf16_mark(file:read(2) or "") and size / 2 or size -- tenants' names are ASCII
     file:seek "set"
   end
   return next_line, size, function()
@@ -127,7 +127,7 @@ function lines.open(path, stdin)
   end
 end
 
--- How files begin that are not text.
+-- The first bytes of files that are not text.
 local beginnings = {
   { "PK\3\4", "it is an Excel workbook or another ZIP archive: save the sheet as CSV" },
   { "\208\207\17\224", "it is an Excel workbook (.xls): save the sheet as CSV" },

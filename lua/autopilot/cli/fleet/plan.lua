@@ -1,6 +1,6 @@
---- What `autopilot-sync fleet` is to do: the list of tenants, and what the options make of each of them.
+--- What `autopilot-sync fleet` will do: the list of tenants, and the options for each of them.
 --
--- What is wrong with the command as a whole is found before anything is sent.
+-- Errors of the command as a whole are found before anything is sent.
 
 local cli_options = require "autopilot.cli.options"
 local client_of = require "autopilot.cli.client"
@@ -64,8 +64,8 @@ local function provider_of(self, tenant)
   return provider, message
 end
 
---- Gives the tenant its provider, and its own time since when a sync counts. A time ago counts from when the
--- run began, also where it is taken up again. Where the line is wrong, it is refused.
+--- Gives the tenant its provider and, if its line has a time, its own `since`. A relative time counts from when the
+-- run began, even if the run is resumed. Returns false after it has refused a wrong line.
 local function is_admitted(self, tenant)
   local provider, message = provider_of(self, tenant)
   local mistake
@@ -83,8 +83,8 @@ local function is_admitted(self, tenant)
   return not mistake
 end
 
---- Reads the first tenant, for which it waits. Where neither its line nor the command says how to sign in, the
--- command is wrong, and not the line.
+--- Reads the first tenant, for which it waits. If neither its line nor the command says how to sign in, the
+-- error is the command's, not the line's.
 local function read_first(self)
   local context, options = self.context, self.options
   local ends = context.clock() + (options.deadline or math.huge)
@@ -147,7 +147,7 @@ local function open_state(self)
   return state
 end
 
---- What the fleet is made with; the run adds how to wait.
+--- The options of the fleet; the run adds how to wait.
 local function fleet_options(self)
   local options, context = self.options, self.context
   local function next_tenant()
@@ -187,7 +187,7 @@ local function fleet_options(self)
   }
 end
 
---- Looks at everything that can be wrong with the command. Nothing is sent.
+--- Checks everything that can be wrong with the command. Nothing is sent.
 ---@param options table<string, any>
 ---@param context autopilot.cli.Context
 ---@return autopilot.cli.FleetPlan
@@ -199,7 +199,7 @@ return function(options, context)
   context:report_termination()
   context.has_several = true
   local described = client_of.describe(options, context)
-  -- This client is made to find what is wrong with its options.
+  -- This client is made to check its options.
   client_of.make(merged(described, { token = "none", tenant = "any" }), options, context):close()
   local self = { options = options, context = context, client = described }
   self.providers = setmetatable({}, { __mode = "v" })

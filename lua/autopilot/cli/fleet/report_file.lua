@@ -1,6 +1,6 @@
 --- The report of a fleet's run as one file that can be mailed: HTML or Markdown, as the extension of its name says.
 --
--- Both are made of one list of sections. HTML refers to nothing outside of the file. All texts are escaped,
+-- Both are made of one list of sections. The HTML loads nothing from elsewhere. All texts are escaped,
 -- because names of tenants and messages of services are not trusted.
 
 local FleetSummary = require "autopilot.cli.fleet.summary"

@@ -10,7 +10,7 @@ local text = require "autopilot.cli.text"
 -- Exit codes that do not come from an outcome; the last two are 128 and the signal's number, as in a shell.
 local failed, some_failed, interrupted, terminated = 1, 9, 130, 143
 
--- Seconds between two looks for Ctrl-C and two drawings, while nothing else happens.
+-- Seconds of one wait at most, so that Ctrl-C is noticed and the progress drawn.
 local longest_wait = 0.2
 
 --- Whether the list is a file, whose rest can be read at once after an interrupt. A pipe may have no end.
@@ -18,7 +18,7 @@ local function is_list_finite(self)
   return self.list.size ~= nil
 end
 
---- What is done again and again while the fleet waits: looks for an interrupt, and draws the progress.
+--- Called again and again while the fleet waits: checks for an interrupt, and draws the progress.
 local function tick(self)
   local was_interrupted, by_sigterm = self.context.was_interrupted()
   if was_interrupted and not self.interrupt_code then
@@ -43,7 +43,7 @@ local function new_fleet(self)
   end
   local fleet = (context.fleet or require "autopilot.fleet")(options)
   if self.options.dry_run then
-    -- In the place of the client's method, with its arguments and limits.
+    -- Replaces the client's method, with its arguments and limits.
     function fleet.operate(client, _, arguments)
       return dry_run.of(client, fleet.operation_name, arguments)
     end
@@ -51,8 +51,8 @@ local function new_fleet(self)
   return fleet
 end
 
---- Closes the run in the state file, where it has come to its end: the next one with the same state begins anew. It
--- has not where reports could not be written: the next run prints them. Returns a sentence when something was not
+--- Closes the run in the state file if it is finished: the next one with the same state begins anew. It
+-- is not finished if reports could not be written: the next run prints them. Returns a message if something was not
 -- written.
 local function settle_state(self)
   local state, deadline = self.state, self.options.deadline
@@ -81,7 +81,7 @@ local function remarks_on(self, lost)
   return remarks
 end
 
---- Prints the tenants that failed, then what became of the run as a whole, then the table of outcomes.
+--- Prints the failed tenants, then messages about the run as a whole, then the table of outcomes.
 local function print_results(self)
   local output, options, list, counted = self.output, self.options, self.list, self.fleet.summary
   local failures = options.json and {} or self.summary:failures()
@@ -125,7 +125,7 @@ local function exit_code(self, lost)
   return lost and failed or 0
 end
 
---- Runs a plan, which becomes the `autopilot.cli.FleetRun`.
+--- Runs a plan, to which it adds the fields of `autopilot.cli.FleetRun`.
 ---@param self autopilot.cli.FleetPlan
 ---@return integer exit_code
 return function(self)

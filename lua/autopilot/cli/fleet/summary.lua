@@ -1,4 +1,4 @@
---- How the run of a fleet went: the number of tenants by outcome, and those that failed by name.
+--- The results of a fleet's run: the number of tenants by outcome, and the names of those that failed.
 
 local text = require "autopilot.cli.text"
 
@@ -29,7 +29,7 @@ function FleetSummary.new(keeps_all)
   return setmetatable(self, FleetSummary)
 end
 
---- What went wrong, besides the outcome's hint, in one line; nil when there is nothing to tell.
+--- The error of a report in one line, without its hint; nil if there is none.
 local function detail_of(report)
   local parts, service_error, network = {}, report.error or {}, report.network
   parts[1] = service_error.message or service_error.code

@@ -1,4 +1,4 @@
---- What a list of tenants may say of each tenant: its id, and what differs from the command's options.
+--- The fields of a tenant in a list: its id, and options that differ from the command's.
 --
 -- Names of fields are the same in a CSV header and in a JSON object. No message quotes a value, because that
 -- could be a secret in the wrong place.
@@ -58,8 +58,8 @@ local tenant_names = [[
   defaultdomainname defaultdomain primarydomainname primarydomain tenantdomain domainname domain
 ]]
 
--- The names of the tenant by which a list is known to be written for this command: there an unknown field that
--- is nearly one of ours is a mistake.
+-- Names of the tenant's column that show that a list was written for this command: then an unknown field that
+-- resembles one of ours is a mistake.
 local own_tenant_names = { tenant = true, tenantid = true }
 
 local secrets = { secret = true, clientsecret = true, password = true, token = true }
@@ -84,7 +84,7 @@ local function trimmed(value)
   return value:match "^%s*(.*%S)" or ""
 end
 
-local function shown(name)
+local function printable(name)
   return (trimmed(name):sub(1, 40):gsub("%c", "?"))
 end
 
@@ -104,7 +104,7 @@ local function find_tenant(names, column)
   end
 end
 
---- What the names of a header, or of an object, stand for.
+--- Maps the names of a header, or of an object, to fields.
 ---@param names string[] as they are written in the list
 ---@param column string? the name that has the tenant, where `--column` tells it
 ---@return table<integer, string>? fields by the index of the name; nil without a message: none of the names has a tenant
@@ -121,14 +121,14 @@ function tenant_fields.columns(names, column)
   for index, name in ipairs(names) do
     local key, message = squeezed(name), nil
     if index ~= tenant and (seen[key] or key == tenant_key) then
-      message = ("the column '%s' is there twice"):format(shown(name))
+      message = ("the column '%s' is there twice"):format(printable(name))
     elseif index ~= tenant and own_fields[key] then
       fields[index], seen[key] = own_fields[key], true
     elseif index ~= tenant and key ~= "" then
       local meant = is_own_list and nearest(key, own_names)
-      message = secrets[key] and no_secrets:format(shown(name))
-        or meant and did_you_mean:format(shown(name), own_fields[meant])
-      ignored[#ignored + 1] = shown(name)
+      message = secrets[key] and no_secrets:format(printable(name))
+        or meant and did_you_mean:format(printable(name), own_fields[meant])
+      ignored[#ignored + 1] = printable(name)
     end
     if message then
       return nil, nil, message
@@ -137,7 +137,7 @@ function tenant_fields.columns(names, column)
   return fields, ignored
 end
 
---- Whether the only text of a line is the name of a column, and no tenant: a domain has a dot, and an id has
+--- Whether the only text of a line is the name of a column, and not a tenant: a domain has a dot, and an id has
 -- digits.
 ---@param line string
 ---@return boolean

@@ -1,7 +1,7 @@
 --- A list of tenants: JSON Lines, CSV with a header, or plain names; read line by line as it is needed.
 --
--- The first line tells which of them it is. A line that is wrong is reported by its number and left out, and so
--- is a tenant that was there before; the others go on. What is wrong with the list as a whole (its encoding, its
+-- The first line shows the format. A wrong line is reported with its number and skipped, and so
+-- is a duplicate tenant; the others go on. An error of the list as a whole (its encoding, its
 -- header) is reported before any tenant. Only the names of tenants are kept in memory, to find duplicates.
 
 local csv_values = require "autopilot.cli.fleet.csv"
@@ -33,13 +33,13 @@ local function is_blank(text)
   return not text:find "%S"
 end
 
---- Raises what is wrong with the list as a whole.
+--- Raises an error of the list as a whole.
 local function refuse_list(self, sentence)
   refuse(("the list %s: %s"):format(self.file, sentence))
 end
 
---- Tells once which columns of the list are not used.
-local function tell_ignored(self, ignored)
+--- Reports once which columns of the list are ignored.
+local function report_ignored(self, ignored)
   if #ignored > 0 and not self.has_told_ignored then
     self.has_told_ignored = true
     local more = #ignored > most_shown and (" and %d more"):format(#ignored - most_shown) or ""
@@ -78,7 +78,7 @@ local function read_json(self, text)
   if not fields then
     return nil, message or "tenant is missing"
   end
-  tell_ignored(self, ignored)
+  report_ignored(self, ignored)
   return tenant_fields.read(fields, values)
 end
 
@@ -134,7 +134,7 @@ local function read_head(self, text)
   local names = values_of(text, separator, 1)
   local fields, ignored, message = tenant_fields.columns(names or {}, self.column)
   if fields then
-    tell_ignored(self, ignored)
+    report_ignored(self, ignored)
     self.read = csv_reader(fields, #names, separator)
     return nil
   end
@@ -172,14 +172,14 @@ local function read_next(self, text)
   return self:read(text)
 end
 
---- Leaves a line out: reports why, and counts it.
+--- Skips a line: reports why, and counts it.
 function TenantList:refuse(line, message)
   self.bad = self.bad + 1
   self.complain(("line %d: %s"):format(line, message))
 end
 
---- The next tenant that was not there before; false when it is not there yet, nil at the end of the list.
--- Before the first tenant, it raises what is wrong with the list as a whole.
+--- The next tenant that is not a duplicate; false when it has not arrived yet, nil at the end of the list.
+-- Before the first tenant, it raises an error of the list as a whole.
 ---@return autopilot.cli.Tenant|false|nil
 function TenantList:next()
   while true do
