@@ -23,6 +23,7 @@ ALL_LUAS := lua5.4 lua5.5 lua5.3 lua5.2 lua5.1 luajit
 exists = $(shell $(PKG_CONFIG) --exists '$(1)' 2>/dev/null && echo yes)
 ifeq ($(origin LUA),command line)
 LUAS := $(LUA)
+$(foreach lua,$(filter-out $(ALL_LUAS),$(LUA)),$(error there is no $(lua): LUA is one of $(ALL_LUAS)))
 else
 LUAS := $(strip $(foreach lua,$(ALL_LUAS),$(if $(call exists,$(lua)),$(lua))))
 endif

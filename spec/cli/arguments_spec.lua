@@ -18,7 +18,13 @@ describe("a wrong command line ends in 2 with one sentence:", function()
     { "snyc", "unknown command 'snyc' (did you mean 'sync'?)" },
     { "statsu --json", "unknown command 'statsu' (did you mean 'status'?)" },
     { "harvest", "unknown command 'harvest'" },
-    { "sync twice", "too many arguments" },
+    { "sync twice", "too many arguments: write autopilot-sync sync [OPTIONS]" },
+    { "fleet", "missing argument 'file': write autopilot-sync fleet tenants.csv [OPTIONS]" },
+    {
+      "fleet --tenant x",
+      "option '--tenant' goes with sync, not with fleet: write autopilot-sync fleet tenants.csv "
+        .. "[OPTIONS]",
+    },
     { "sync --tennant x", "unknown option '--tennant' (did you mean '--tenant'?)" },
     { "sync --tok-file x", "unknown option '--tok-file' (did you mean '--token-file'?)" },
     { "sync --jsno", "unknown option '--jsno' (did you mean '--json'?)" },
@@ -36,7 +42,10 @@ describe("a wrong command line ends in 2 with one sentence:", function()
     },
     { "--frobnicate sync", "unknown option '--frobnicate'" },
     { "--[a sync", "unknown option '--[a'" },
-    { "emulate --tenant x", "unknown option '--tenant'" },
+    {
+      "emulate --tenant x",
+      "option '--tenant' goes with sync, not with emulate: write autopilot-sync emulate [OPTIONS]",
+    },
     { "sync --tenant", "option '--tenant' requires an argument" },
     { "sync --tenant --json", "option '--tenant' requires an argument" },
     { "sync --tenant=", "option '--tenant' must not be empty" },

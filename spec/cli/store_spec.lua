@@ -59,7 +59,10 @@ describe("the option --store", function()
     local code, output, complaint = command_process.run("sync --store /", env)
     assert.equal(0, code, complaint)
     assert.truthy(output:find("started", 1, true), output)
-    assert.truthy(complaint:find("nothing is shared with others: SQLite3: ", 1, true), complaint)
+    assert.truthy(
+      complaint:find("nothing is shared with others: SQLite3 /: it is a folder", 1, true),
+      complaint
+    )
   end)
 
   it("refuses a password among the arguments, and an unknown address", function()

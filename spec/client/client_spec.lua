@@ -82,7 +82,7 @@ describe("autopilot.client: close", function()
 
   it("explains a call without its colon", function()
     local client = virtual_world.new():scripted {}
-    for _, method in ipairs { "sync", "status", "wait", "ensure", "doctor" } do
+    for _, method in ipairs { "sync", "status", "wait", "ensure", "doctor", "close" } do
       for _, argument in ipairs { false, { timeout = 1 } } do
         local line
         local message = raised(function()

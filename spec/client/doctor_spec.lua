@@ -120,6 +120,16 @@ describe("client:doctor", function()
     end
   end)
 
+  it("says by which clock a token has expired that its provider vouches for", function()
+    local _, checks = examine(nil, {
+      token = function()
+        return jwt { exp = 1 }, 3600
+      end,
+    })
+    assert.equal("ok", checks.token.state)
+    assert.matches("expired %d+ d %d+ h ago by this machine's clock", checks.token.text)
+  end)
+
   it("names the failed check of the network, and skips those behind it", function()
     for stage, name in pairs {
       resolve = "name_resolution",

@@ -1,5 +1,6 @@
 -- The client's options and those of its methods: a mistake raises at the caller's line, and names the option.
 
+local autopilot = require "autopilot"
 local autopilot_client = require "autopilot.client"
 local autopilot_fleet = require "autopilot.fleet"
 local curl = require "autopilot.transport.curl"
@@ -23,6 +24,35 @@ describe("autopilot.client: a mistyped option", function()
       message:find("autopilot.client: unknown option 'tokn' (did you mean 'token'?)", 1, true)
     )
     assert.is_nil(message:find "secret")
+  end)
+
+  it("is told what to write instead, where another one is meant", function()
+    local sign_in = "token = autopilot.token.client_secret { client_id = …, client_secret = … }"
+    for _, case in ipairs {
+      { { client_id = "secret" }, "unknown option 'client_id' (write " .. sign_in .. ")" },
+      { { client_secret = "secret" }, "unknown option 'client_secret' (write " .. sign_in .. ")" },
+      { { ca_file = "x" }, "unknown option 'ca_file' (did you mean 'http.ca_file'?)" },
+      { { proxy = "x" }, "unknown option 'proxy' (did you mean 'http.proxy'?)" },
+      {
+        { timeout = 60 },
+        "option 'timeout' must be a table such as { connect = …, total = … } (got 60)",
+      },
+      {
+        { retry = 3 },
+        "option 'retry' must be like autopilot.retry.policy { attempts = 3 }, or false (got 3)",
+      },
+      {
+        { store = "redis://me:secret@host" },
+        "option 'store' must be like autopilot.store.open 'file.db'",
+      },
+      {
+        { token = autopilot.token.client_secret },
+        "option 'token' must be what autopilot.token.client_secret(…) returns (got function)",
+      },
+      { autopilot, "was called with a colon: write a full stop in its place" },
+    } do
+      assert.equal("autopilot.client: " .. case[2], mistake(case[1]))
+    end
   end)
 
   it("is named by its path inside timeout and http", function()
@@ -80,8 +110,8 @@ describe("autopilot.client: a mistyped option", function()
   end)
 
   it("raises for a retry that is not a policy or false", function()
-    assert.is_truthy(mistake({ retry = true }):find "must be made by autopilot.retry, or false")
-    assert.is_truthy(mistake({ retry = {} }):find "must be made by autopilot.retry, or false")
+    assert.is_truthy(mistake({ retry = true }):find "must be like autopilot.retry.policy")
+    assert.is_truthy(mistake({ retry = {} }):find "must be like autopilot.retry.policy")
     assert.has_no.errors(function()
       autopilot_client { token = "t", retry = false }
       autopilot_client { token = "t", retry = retry.graph() }
@@ -151,6 +181,10 @@ describe("autopilot.client: methods", function()
       local option = next(case[2])
       local message = raised(client[case[1]], client, case[2])
       assert.is_truthy(message:find(("client:%s: option '%s'"):format(case[1], option), 1, true))
+      local is_time = option == "since"
+      assert.is_true(
+        not is_time or message:find("such as os.time() - 600 (got 'now')", 1, true) ~= nil
+      )
     end
     assert.equal(0, #transport.requests)
   end)

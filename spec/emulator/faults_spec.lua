@@ -198,6 +198,7 @@ describe("autopilot.emulator: faults", function()
         retry_after = {},
       },
       ["a fault must be a table"] = 7,
+      ["a fault must have a known kind %(did you mean 'lost_answer'%?%)"] = { kind = "lostanswer" },
       ["a fault must have a known kind"] = { kind = "lost" },
       ["a fault must be on sync, status, token, device_code, identity, discovery or other"] = {
         kind = "unsent",

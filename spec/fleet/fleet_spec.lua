@@ -1,6 +1,7 @@
 -- A fleet: every tenant has its report, independent of the others, and waiting tenants delay no other.
 
 local autopilot = require "autopilot"
+local mistakes = require "support.mistakes"
 local world = require "support.fleet_world"
 
 local function outcomes(reports)
@@ -122,6 +123,26 @@ describe("a fleet's tenants", function()
 end)
 
 describe("a fleet", function()
+  it("says what to write instead, at the caller's line", function()
+    local fleet = world.new():fleet { tenants = {} }
+    local given = { tenants = {}, client = { token = "t" } }
+    for told, wrong in pairs {
+      ["fleet.run: was called with a full stop: write a colon, as in fleet:run {}"] = fleet.run,
+      ["fleet.cancel: was called with a full stop: "] = fleet.cancel,
+      ["fleet.progress: was called with a full stop: "] = fleet.progress,
+      ["fleet.close: was called with a full stop: "] = fleet.close,
+      ["autopilot.fleet: was called with a colon: write a full stop in its place"] = function()
+        autopilot:fleet(given)
+      end,
+    } do
+      local message = mistakes.raised(function()
+        wrong { deadline = 5 }
+      end)
+      assert.matches("^spec/fleet/fleet_spec%.lua:%d+: ", message)
+      assert.truthy(message:find(told, 1, true), message)
+    end
+  end)
+
   it("has at most the given number of requests under way", function()
     local w = world.new()
     world.collect(w:fleet { tenants = world.names(100), concurrency = 10 })

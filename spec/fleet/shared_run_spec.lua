@@ -55,7 +55,7 @@ describe("a run that several machines share", function()
 
   it("says in one sentence why it cannot be joined, without the password", function()
     for told, path in pairs {
-      ["refuses the user or the password"] = world:address "wrong-secret",
+      ["refuses the user, the password or the database"] = world:address "wrong-secret",
       ["connect"] = "postgresql://me:wrong-secret@127.0.0.1:1/x",
     } do
       local state, message = fleet_state.open { path = path }

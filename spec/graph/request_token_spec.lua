@@ -1,6 +1,6 @@
 -- The token of a request: what its provider is asked, how it may fail, and when it is asked again.
 
-local mistakes = require "support.mistakes"
+local cached = require "autopilot.token.cached"
 local refused_token = require "support.refused_token"
 local token_world = require "support.token_world"
 local virtual_world = require "support.virtual_world"
@@ -96,21 +96,21 @@ describe("autopilot.client: a token provider", function()
         function()
           return ""
         end,
-        no_token,
+        "the provider's token must not be empty",
       },
       {
         "a number",
         function()
           return 5
         end,
-        no_token,
+        "the provider's token must be a string (got number)",
       },
       {
         "a table",
         function()
           return {}
         end,
-        no_token,
+        "the provider's token must be a string (got table)",
       },
       {
         "nil and a table",
@@ -227,29 +227,30 @@ describe("autopilot.client: a token provider", function()
     assert_nowhere("hush-hush", client)
   end)
 
-  it(
-    "is a caller's mistake where its token could forge a header: raised, unsent, unquoted",
-    function()
-      for _, bad in ipairs { "hush\r\nX: y", "hush\n", "hush\r", "hu\0sh" } do
-        local client, transport = virtual_world.new():scripted({}, {
-          token = function()
-            return bad
-          end,
-        })
+  it("is told what its token must be; the token is not sent, and not quoted", function()
+    local more = "must be without CR, LF, NUL and the word 'Bearer'"
+    for _, case in ipairs {
+      { "hush\r\nX: y", more },
+      { "hush\n", more },
+      { "hu\0sh", more },
+      { "Bearer hush", more },
+      { 42, "must be a " },
+    } do
+      local function provider()
+        return case[1], 3600
+      end
+      for _, token in ipairs { provider, cached(provider) } do
+        local client, transport = virtual_world.new():scripted({}, { token = token, retry = false })
         for _, method in ipairs { "sync", "status", "wait", "ensure" } do
-          local line
-          local message = mistakes.raised(function()
-            line = mistakes.this_line() + 1
-            client[method](client)
-          end)
-          mistakes.assert_raised_at(line, message, ("client:%s: "):format(method))
-          assert.is_truthy(message:find "CR, LF or NUL")
-          assert.is_nil(message:find "hu")
+          local failure = select(2, client[method](client))
+          assert.equal("token_error", failure.outcome)
+          local told = failure.error.message
+          assert.truthy(told:find("the provider's token " .. case[2], 1, true), told)
         end
         assert.equal(0, #transport.requests)
       end
     end
-  )
+  end)
 end)
 
 describe("autopilot.client: a refused token", function()

@@ -163,6 +163,12 @@ describe("the documentation's shell commands", function()
     way("make " .. task, shows(script))
   end
 
+  it("names the Luas there are where another one is asked for", function()
+    local pipe = io.popen "make LUA=lua9 2>&1"
+    assert.matches("there is no lua9: LUA is one of lua5%.4 ", pipe:read "*a")
+    pipe:close()
+  end)
+
   way("make", in_source)
 
   for _, options in ipairs { "make", "--lua-version=5.1 make", "make --deps-mode=none" } do

@@ -67,14 +67,17 @@ describe("a store in an SQLite file", function()
 
   it("refuses a folder, a link and another program's database", function()
     for command, told in pairs {
-      ["mkdir"] = "it is a folder",
-      ["ln -s /dev/null"] = "it is a symbolic link",
+      ["mkdir"] = path .. ": it is a folder",
+      ["ln -s /dev/null"] = path .. ": it is a symbolic link",
     } do
       os.execute(("%s '%s'"):format(command, path))
       local _, message = stores.sql({ driver = "SQLite3", database = path }):get "a"
       assert.truthy(message:find(told, 1, true), message)
       os.execute(("rm -rf '%s'"):format(path))
     end
+    local lost = { driver = "SQLite3", database = folder .. "/missing/a.db" }
+    local unopened = folder .. "/missing/a.db: it cannot be opened"
+    assert.truthy(select(2, stores.sql(lost):get "a"):find(unopened, 1, true))
     os.execute(("mkdir '%s/locked.db-wal'"):format(folder))
     local began = core.clock()
     local given = { driver = "SQLite3", database = folder .. "/locked.db" }

@@ -136,6 +136,13 @@ for _, kind in ipairs { "SQLite3", "PostgreSQL", "MySQL", "Redis" } do
         assert.truthy(message:find "password", message)
         assert.falsy(message:find(server.password, 1, true), message)
       end)
+
+      it("names what may be wrong where the database or its user is unknown", function()
+        for _, wrong in ipairs(kind == "PostgreSQL" and { "database", "user" } or {}) do
+          local _, message = server:store({ [wrong] = "nothing" }):get "a"
+          assert.truthy(message:find("the user, the password or the database", 1, true), message)
+        end
+      end)
     end
   end)
 end

@@ -32,6 +32,11 @@ describe("autopilot.sync.report", function()
     assert.equal("status: ok", tostring(seal { operation = "status", ok = true }))
   end)
 
+  it("says that it is the answer to another call's request", function()
+    local joined = seal { operation = "sync", outcome = "started", joined = true, status = 204 }
+    assert.equal("sync: started (joined, HTTP 204)", tostring(joined))
+  end)
+
   it("gives the service's or the network's message", function()
     assert.equal(
       "sync: forbidden, Not you. (HTTP 403)",

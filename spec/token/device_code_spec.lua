@@ -155,7 +155,9 @@ describe("autopilot.token.device_code", function()
       token_world.refused(401, "invalid_client", 7000218, "No public client."),
     }
     assert.are.equal("AADSTS7000218: No public client.", results[2])
-    assert.is_truthy(results[3].hint:find "public clients")
+    assert.is_truthy(results[3].hint:find "'Allow public client flows'")
+    results = run { token_world.refused(401, "invalid_client", 70002, "Must be marked as mobile.") }
+    assert.is_truthy(results[3].hint:find "'Allow public client flows'")
     results = run { token_world.refused(400, "unauthorized_client", 700016, "Not found.") }
     assert.are.equal("AADSTS700016: Not found.", results[2])
   end)

@@ -23,8 +23,9 @@ describe("autopilot.token.static", function()
       { nil, "must be a string (got nil)" },
       { 5, "must be a string (got number)" },
       { "", "must not be empty" },
-      { "hid\r\nden", "must not contain CR, LF or NUL" },
-      { "hid\0den", "must not contain CR, LF or NUL" },
+      { "hid\r\nden", "must be without CR, LF, NUL and the word 'Bearer'" },
+      { "Bearer hidden", "must be without CR, LF, NUL and the word 'Bearer'" },
+      { "hid\0den", "must be without CR, LF, NUL and the word 'Bearer'" },
     } do
       local line
       local message = mistakes.raised(function()

@@ -51,21 +51,29 @@ local counterparts = { deadline = "timeout", timeout = "deadline" }
 ---@param rules table<string, any> by the names that are known; `fields` of a rule are the names in a nested table
 ---@return string
 function mistake.suggestion(path, name, rules)
-  local known, nested, counterpart = {}, {}, counterparts[name]
+  local known, others = {}, {}
   for key, rule in pairs(rules) do
+    rule = type(rule) == "table" and rule or {}
+    if (" %s "):format(rule.instead_of or ""):find((" %s "):format(tostring(name)), 1, true) then
+      return (" (write %s%s = %s)"):format(path, key, rule.such_as)
+    end
     known[#known + 1] = key
-    local has_it = type(rule) == "table" and rule.fields and rule.fields[name]
-    nested[#nested + 1] = has_it and key .. "." .. name or nil
+    local nested = rule.fields and rule.fields[name] and key .. "." .. name
+    others[#others + 1] = nested or counterparts[name] == key and key or nil
   end
-  local meant = type(name) == "string" and mistake.nearest(name, known)
-    or nested[1]
-    or rules[counterpart] and counterpart
+  local meant = type(name) == "string" and mistake.nearest(name, known) or others[1]
   return meant and (" (did you mean '%s%s'?)"):format(path, meant) or ""
 end
 
---- An option that does not exist; the arguments are those of `suggestion`.
+--- An option that does not exist; the first arguments are those of `suggestion`.
+---@param given table? the options
 ---@return string
-function mistake.name(path, name, rules)
+function mistake.name(path, name, rules, given)
+  for _, module in pairs(package.loaded) do
+    if module == given then
+      return "was called with a colon: write a full stop in its place"
+    end
+  end
   local shown = tostring(name):sub(1, 80):gsub("%c", "?")
   return ("unknown option '%s%s'%s"):format(path, shown, mistake.suggestion(path, name, rules))
 end
@@ -94,11 +102,11 @@ function mistake.type(option, rule, value)
     fields[#fields + 1] = name .. " = …"
   end
   table.sort(fields)
-  local form = fields[1] and (" such as { %s }"):format(table.concat(fields, ", ")) or ""
+  local form = rule.such_as or fields[1] and ("{ %s }"):format(table.concat(fields, ", "))
   return ("option '%s' must be %s%s (got %s)"):format(
     option,
     table.concat(phrases, " or "),
-    form,
+    form and " such as " .. form or "",
     shown(value, rule.secret)
   )
 end

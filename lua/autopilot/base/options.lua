@@ -3,7 +3,10 @@
 -- A caller's mistake raises at the caller's line, names the option by its path (`http.ca_file`) and
 -- suggests the option that was probably meant. Each module has its own rules.
 
-local mistake_of = require("autopilot.base.lazy") "autopilot.base.option_mistake"
+local lazy = require "autopilot.base.lazy"
+
+local core = lazy "autopilot.core"
+local mistake_of = lazy "autopilot.base.option_mistake"
 
 local options = {}
 
@@ -18,6 +21,8 @@ local options = {}
 ---@field fields table<string, autopilot.OptionRule>? rules of a nested table; it is made even when absent
 ---@field check (fun(value: any): string?)? returns what the value must be, or nil when it is right
 ---@field secret boolean? whether the value must not be quoted in a message
+---@field such_as string? an expression whose value is right, for messages
+---@field instead_of string? names, with blanks between them, of what does not exist and people give for this option
 
 --- Whether a value can be called.
 ---@param value any
@@ -96,7 +101,7 @@ end
 function check_fields(path, rules, given)
   for name in pairs(given) do
     if not rules[name] then
-      return nil, mistake_of.name(path, name, rules)
+      return nil, mistake_of.name(path, name, rules, given)
     end
   end
   local checked = {}
@@ -127,6 +132,28 @@ function options.check(name, rules, given, level)
     error(name .. ": " .. mistake, level)
   end
   return checked
+end
+
+--- What a token must be, which is not quoted; nil: it may be sent.
+---@param token any
+---@return string?
+function options.token_complaint(token)
+  if type(token) ~= "string" then
+    return ("must be a string (got %s)"):format(type(token))
+  elseif token == "" then
+    return "must not be empty"
+  elseif token:find "^[Bb]earer%s" or not core.is_header_text(token) then
+    return "must be without CR, LF, NUL and the word 'Bearer'"
+  end
+end
+
+--- Raises, at the line that called a method, if it was not called with a colon: if `self` does not have the field.
+---@param name string as its caller writes it: `client:sync`
+function options.check_self(name, self, field)
+  if type(self) ~= "table" or self[field] == nil then
+    local form = "%s: was called with a full stop: write a colon, as in %s {}"
+    error(form:format(name:gsub(":", "."), name), 3)
+  end
 end
 
 return options

@@ -85,6 +85,7 @@ local refusal = "option '%s' does not exist, because other users of the machine 
   .. "arguments: %s"
 
 local misplaced = "option '%s' must come after the command, as in: %s %s %s"
+local of_another = "option '%s' goes with %s, not with %s: write %s"
 
 --- The first command that has an option, or nil.
 local function command_with(option)
@@ -101,17 +102,22 @@ local function mistake_of(message, root, current)
   if message == "a command is required" then
     return message .. ": " .. table.concat(command_names, ", ")
   end
+  local own = by_name[current._name]
+  local usage = own and ("%s %s[OPTIONS]"):format(program, own.example:match "^[^->]*")
   local kind, wrong = message:match "^unknown (%a+) '(.-)'$"
   if not kind then
-    return message
+    local is_count = message:find "^missing argument" or message:find "^too many"
+    return is_count and ("%s: write %s"):format(message, usage) or message
   end
   for instead, names in pairs(refused) do
     if (" " .. names .. " "):find(" " .. wrong .. " ", 1, true) then
       return refusal:format(wrong, instead)
     end
   end
-  local command = current == root and command_with(wrong)
-  if command then
+  local command = command_with(wrong)
+  if command and own then
+    return of_another:format(wrong, command.name, own.name, usage)
+  elseif command then
     return misplaced:format(wrong, program, command.name, wrong)
   end
   local text, pattern = table.concat(command_names, " "), "%a+"

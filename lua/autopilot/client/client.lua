@@ -4,6 +4,7 @@
 local Call = require "autopilot.sync.call"
 local Knowledge = require "autopilot.sync.knowledge"
 local ServiceClock = require "autopilot.sync.service_clock"
+local check_self = require("autopilot.base.options").check_self
 local core = require "autopilot.core"
 local lazy = require "autopilot.base.lazy"
 
@@ -98,6 +99,7 @@ end
 --- Closes the connections and forgets the token. May be called again. If a request is under way (its token provider
 -- or another coroutine closes the client), the secrets are kept, so that its report can be redacted.
 function Client:close()
+  check_self("client:close", self, "is_closed")
   self.is_closed = true
   self.static_token, self.token_provider, self.last_token = false, nil, nil
   self.facts = nil

@@ -189,7 +189,7 @@ local function describe_token(facts, now)
   add("roles %s", facts.roles and table.concat(facts.roles, " "))
   add("scopes %s", facts.scopes and table.concat(facts.scopes, " "))
   add(
-    left and left < 0 and "expired %s ago" or "expires in %s",
+    left and left < 0 and "expired %s ago by this machine's clock" or "expires in %s",
     left and dates.duration(math.min(math.abs(left), 1e11))
   )
   return table.concat(parts, ", ")

@@ -39,10 +39,13 @@ local longest = 31536000
 local longest_tenant = 255 -- bytes; a domain has at most 253
 
 local function check_token(token)
-  if token == "" then
-    return "must not be empty"
-  elseif type(token) == "string" and not core.is_header_text(token) then
-    return "must not contain CR, LF or NUL"
+  if type(token) == "string" then
+    return options.token_complaint(token)
+  end
+  for made, maker in pairs(package.loaded["autopilot.token"] or {}) do
+    if maker == token then
+      return ("must be what autopilot.token.%s(…) returns"):format(made)
+    end
   end
 end
 
@@ -66,8 +69,8 @@ local function check_base_url(url)
 end
 
 local function check_policy(policy)
-  if policy == true or (policy and type(policy.decide) ~= "function") then
-    return "must be made by autopilot.retry, or false"
+  if policy and (type(policy) ~= "table" or type(policy.decide) ~= "function") then
+    return "must be like autopilot.retry.policy { attempts = 3 }, or false"
   end
 end
 
@@ -77,7 +80,14 @@ end
 
 -- A URL may hide a password, so what was given for base_url is never quoted.
 local rules = {
-  token = { type = { "string", "function" }, required = true, secret = true, check = check_token },
+  token = {
+    type = { "string", "function" },
+    required = true,
+    secret = true,
+    check = check_token,
+    such_as = "autopilot.token.client_secret { client_id = …, client_secret = … }",
+    instead_of = "client_id client_secret client_secret_file certificate private_key",
+  },
   tenant = { type = "string", check = check_tenant },
   cloud = {
     type = "string",
@@ -92,7 +102,7 @@ local rules = {
       return not value:match "^%w[%w%.%-]*$" and "must be like 'beta' or 'v1.0'" or nil
     end,
   },
-  retry = { type = { "table", "boolean" }, check = check_policy },
+  retry = { type = "any", check = check_policy },
   timeout = {
     type = "table",
     fields = {
@@ -105,7 +115,7 @@ local rules = {
   cooldown_margin = { type = "number", default = 10, min = 0, max = longest },
   stuck_after = { type = "number", default = 3600, above = 0, max = longest },
   recover = { type = "boolean", default = true },
-  store = { type = "table", check = check_store },
+  store = { type = "any", secret = true, check = check_store }, -- an address may contain a password
   transport = { type = "function" },
   sleep = { type = "function", default = core.sleep },
   clock = { type = "function", default = core.clock },

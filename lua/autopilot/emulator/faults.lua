@@ -109,7 +109,7 @@ function faults.complaint(fault)
   end
   local kind, seconds = faults.kinds[fault.kind], fault.seconds
   if not kind then
-    return "must have a known kind"
+    return "must have a known kind" .. mistake.suggestion("", fault.kind, faults.kinds)
   elseif fault.on and not contains(faults.operations, fault.on) then
     return "must be on " .. table.concat(faults.operations, ", "):gsub(", (%w+)$", " or %1")
   elseif fault.kind == "status" and not fault.status then

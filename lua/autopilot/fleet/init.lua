@@ -78,7 +78,7 @@ end
 ---@return autopilot.Fleet? fleet nil when the state file cannot be used
 ---@return string? message
 local function new(given, level)
-  local checked = fleet_options.check(given, level or 2)
+  local checked = fleet_options.check(given, tonumber(level) or 2)
   local policy, budget = shared_policy(checked)
   local operation = checked.operation
   local self = setmetatable({
@@ -283,6 +283,7 @@ local run_rules = { on_report = { type = "function" } }
 ---@return autopilot.fleet.Summary|fun(): autopilot.fleet.Tenant?, autopilot.Report?|nil
 ---@return string? message when the state file cannot be used any more
 function Fleet:run(given)
+  options.check_self("fleet:run", self, "is_running")
   local checked = options.check("fleet:run", run_rules, given)
   if self.is_running then
     error("fleet:run: it is running already", 2)
@@ -312,6 +313,7 @@ end
 ---@param grace number? seconds that requests under way may still take; default 10
 ---@param is_rest_read boolean? read the rest of the tenants, which must have an end, and report them too
 function Fleet:cancel(grace, is_rest_read)
+  options.check_self("fleet:cancel", self, "is_running")
   if not self.is_running or self.wire.is_cancelled then
     return
   end
@@ -340,6 +342,7 @@ end
 --- How far the run is.
 ---@return autopilot.fleet.Progress
 function Fleet:progress()
+  options.check_self("fleet:progress", self, "is_running")
   local tenants, counts, state = self.tenants, self.results.counts, self.state
   local by_others = state and state.elsewhere or 0
   local asleep = tenants and tenants.starts.count or 0
@@ -359,6 +362,7 @@ end
 
 --- Closes all connections, and ends a run: tenants in progress are abandoned without a report.
 function Fleet:close()
+  options.check_self("fleet:close", self, "is_running")
   self.wire:close()
   self.is_running = false
   self.loop.timers:remove(self)

@@ -1,7 +1,7 @@
 --- Gets tokens from a client's token provider: one to send, and a newer one after the service has refused a token.
 
 local access_token = require "autopilot.graph.access_token"
-local core = require "autopilot.core"
+local complaint_about = require("autopilot.base.options").token_complaint
 local lazy = require "autopilot.base.lazy"
 local merged = require "autopilot.base.merged"
 local protected_call = require "autopilot.base.protected_call"
@@ -71,12 +71,14 @@ function provider.ask(client, given, refused)
     now = options.now,
     deadline = give_up_at,
   })
-  local is_token = ok and type(token) == "string" and token ~= ""
+  local complaint = ok and complaint_about(token)
+  local is_token = ok and not complaint
   if client.on_event then
     client:emit("token", { refresh = refused ~= nil, ok = is_token })
   end
   if not is_token then
-    return nil, answers.token_failure(client, ok and message or token, ok and details)
+    message = ok and token and "the provider's token " .. complaint or ok and message or token
+    return nil, answers.token_failure(client, message, ok and details)
   elseif not client.is_closed then
     client.last_token = token
   end
@@ -111,15 +113,8 @@ function provider.obtain(client, given, is_sync, refused)
       misfit = access_token.misfit(client, token, is_sync, newer_is_vouched)
     end
   end
-  local facts = client.facts
-  if facts.fits_header == nil then
-    facts.fits_header = core.is_header_text(token)
-  end
   if misfit then
     return nil, answers.without_token(client, misfit)
-  elseif not facts.fits_header then
-    -- A mistake of the provider's author: it is raised at the line of the operation's caller.
-    return nil, { outcome = "token_error", mistake = "the token contains CR, LF or NUL" }
   end
   return token
 end
@@ -141,7 +136,7 @@ function provider.try_newer(request, client, given, answer, refused)
   local again, body = request:run(client, given, refused)
   if not again then
     return answer
-  elseif again.outcome == "token_error" and not again.mistake then
+  elseif again.outcome == "token_error" then
     -- The hint contains the provider's failure.
     answer.hint = "The service refused the token, and no other could be had: "
       .. again.error.message

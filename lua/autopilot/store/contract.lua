@@ -47,9 +47,12 @@ function contract.metatable(methods)
 end
 
 --- What is wrong with a store that was given as an option, or nil: the `check` of a rule for options.
----@param store table
+---@param store any
 ---@return string?
 function contract.complaint_about(store)
+  if type(store) ~= "table" then
+    return "must be like autopilot.store.open 'file.db'"
+  end
   for _, method in ipairs { "add", "get", "set", "delete_if" } do
     if type(store[method]) ~= "function" then
       return ("must have a method '%s': see autopilot.store"):format(method)

@@ -57,9 +57,10 @@ local function checked(result, message)
   if not result then
     message = tostring(message):gsub("^Failed to [%l ]+: ", ""):gsub("^Error [%l ]+: ", "")
     message = message:gsub("^Execute failed:? ", "")
-    -- LuaDBI 0.7.2 reports this whatever the reason why PostgreSQL refused the connection.
-    message =
-      message:gsub("^no connection to the server", "%0, or it refuses the user or the password")
+    -- LuaDBI 0.7.2 reports one of these whatever the reason why PostgreSQL refused the connection.
+    for _, vague in ipairs { "^no connection to the server", "^server closed .-ly" } do
+      message = message:gsub(vague, "%0, or it refuses the user, the password or the database")
+    end
     error(message, 0)
   end
   return result
@@ -212,7 +213,7 @@ function database.connect(given, prepare)
   local secrets = passwords.find(given.database)
   secrets[#secrets + 1] = given.password
   return Connection.new {
-    name = given.driver,
+    name = given.driver == "SQLite3" and "SQLite3 " .. given.database or given.driver,
     open = open,
     close = database.close,
     secrets = secrets,

@@ -53,10 +53,8 @@ end
 function Call.method(name, operation)
   local label = "client:" .. name
   return function(client, given)
-    if type(client) ~= "table" or client.is_closed == nil then
-      local message = "client.%s: was called with a full stop: write a colon, as in client:%s {}"
-      error(message:format(name, name), 2)
-    elseif client.is_closed then
+    options.check_self(label, client, "is_closed")
+    if client.is_closed then
       error(label .. ": the client is closed", 2)
     end
     local wanted = no_options

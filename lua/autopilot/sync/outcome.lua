@@ -103,11 +103,12 @@ end
 local hints = {
   in_progress = "A sync is already running: wait for it to end. It may not include devices that "
     .. "were imported after it began.",
-  cooldown = "The service accepts one sync in 10 minutes for each tenant, from all clients "
+  cooldown = "The service usually accepts one sync in 10 minutes for each tenant, from all clients "
     .. "together: ask again when that time is over.",
   throttled = "The service is throttling this client: ask again after the time it names.",
   token_error = "No token could be had: see what its provider said.",
-  unauthenticated = "The service refused the token: check its audience, tenant and expiry.",
+  unauthenticated = "The service refused the token: check that it is an access token, not a "
+    .. "secret, and its audience, tenant and expiry.",
   forbidden = "Grant the application DeviceManagementServiceConfig.ReadWrite.All with admin "
     .. "consent; a signed-in user also needs an Intune role.",
   not_licensed = "The tenant has no Intune licence, or Intune is not its MDM authority.",

@@ -81,6 +81,7 @@ function Report:__tostring()
   if self.tenant_id and self.tenant and not is_same_tenant(self.tenant, self.tenant_id) then
     add(details, "tenant id %s", self.tenant_id)
   end
+  add(details, "joined", self.joined)
   add(details, "HTTP %d", self.status)
   add(details, "confirmed by the %s", self.confirmed_by)
   add(details, "delivered: %s", not self.ok and self.delivered or nil)

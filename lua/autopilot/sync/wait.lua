@@ -14,7 +14,7 @@ local default_timeout = 3600 -- seconds
 ---@type autopilot.Operation
 local wait = {
   rules = {
-    since = { type = "number", min = 0 },
+    since = { type = "number", min = 0, such_as = "os.time() - 600" },
     timeout = { type = "number", default = default_timeout, above = 0 },
     on_progress = { type = "function" },
   },

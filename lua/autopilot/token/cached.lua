@@ -33,7 +33,8 @@ local rules = {
   unknown_life = { type = "number", default = 60, min = 0 },
   max_entries = { type = "integer", default = 20000, min = 1 },
   store = {
-    type = "table",
+    type = "any",
+    secret = true, -- an address may contain a password
     check = function(store)
       return contract.complaint_about(store)
     end,

@@ -67,11 +67,15 @@ local hints = {
     .. "is mostly api://AzureADTokenExchange: compare the two.",
   ["700213"] = "No federated credential of the application matches the token's subject.",
   ["700024"] = "The assertion is not within its time: check this machine's clock.",
+  ["900023"] = "The tenant must be an id, or a domain such as contoso.onmicrosoft.com.",
   ["7000112"] = "The application is disabled in this tenant.",
   ["7000215"] = "The client secret is wrong: give the secret's value, not its id.",
-  ["7000218"] = "The application must prove who it is, or public clients must be allowed for it.",
+  ["7000218"] = "The application must prove who it is, or have 'Allow public client flows' set "
+    .. "under Authentication in its app registration.",
   ["7000222"] = "The client secret has expired: make a new one in the app registration.",
 }
+
+hints["70002"] = hints["7000218"] -- what the device code endpoint answers
 
 --- The AADSTS number of a certificate that was uploaded lately: not every server knows it yet.
 endpoint.not_yet_known = "700027"

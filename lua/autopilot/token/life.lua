@@ -65,7 +65,7 @@ end
 function life.fetch(provider, ask, limits)
   local token, expires_in, extra = provider(ask)
   if type(token) ~= "string" or token == "" then
-    return nil, expires_in, extra
+    return nil, token and "the provider's token must be a text, not empty" or expires_in, extra
   end
   local now = ask.now()
   local seconds = seconds_of(token, expires_in, now)

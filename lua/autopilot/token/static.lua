@@ -1,16 +1,14 @@
 --- A token that was fetched elsewhere, for as long as it is valid.
 
-local core = require "autopilot.core"
+local complaint_about = require("autopilot.base.options").token_complaint
 
 --- Makes a provider that always returns this token, also after it was refused: it has no other.
 ---@param token string
 ---@return autopilot.TokenProvider
 return function(token)
-  local must = type(token) ~= "string" and ("be a string (got %s)"):format(type(token))
-    or token == "" and "not be empty"
-    or not core.is_header_text(token) and "not contain CR, LF or NUL"
-  if must then
-    error("autopilot.token.static: the token must " .. must, 2)
+  local complaint = complaint_about(token)
+  if complaint then
+    error("autopilot.token.static: the token " .. complaint, 2)
   end
   return function(ask)
     if ask and ask.has_several then

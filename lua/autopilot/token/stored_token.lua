@@ -4,8 +4,8 @@
 -- store are expected to have the same time.
 
 local Leases = require "autopilot.base.lease"
+local complaint_about = require("autopilot.base.options").token_complaint
 local contract = require "autopilot.store.contract"
-local core = require "autopilot.core"
 local fetch_once = require "autopilot.token.fetch_once"
 local json = require "autopilot.base.json"
 local life = require "autopilot.token.life"
@@ -33,9 +33,7 @@ local function decode(self, key, value, now)
   end
   local kept = json.decode(value)
   local is_kept = type(kept) == "table"
-    and type(kept.token) == "string"
-    and core.is_header_text(kept.token)
-    and kept.token ~= ""
+    and not complaint_about(kept.token)
     and type(kept.obtained_at) == "number"
     and kept.obtained_at <= now + largest_difference
     and type(kept.expires_at or 0) == "number"

@@ -162,7 +162,7 @@ describe("the report of a fleet", function()
   it("is refused before any request if it cannot be written", function()
     for name, complaint in pairs {
       ["report.txt"] = "must end with .html or .md",
-      ["missing/report.md"] = "cannot be written: ",
+      ["missing/report.md"] = "cannot be written: No such file or directory\n",
     } do
       local world, _, requests = new_world()
       local path = folder .. "/" .. name

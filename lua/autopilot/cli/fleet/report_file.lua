@@ -192,7 +192,7 @@ local function write_beside(path, whole)
   local part = ("%s.%s.part"):format(path, core.uuid())
   local file, message = io.open(part, "wb")
   if not file then
-    return nil, message
+    return nil, message:match "[^ :][^:]*$" -- without the name, which is not the one that was given
   end
   local is_written, is_closed
   is_written, message = file:write(whole)
