@@ -138,6 +138,21 @@ describe("a fleet with a state file", function()
     end
   )
 
+  it("does not call a tenant cancelled whose sync the record showed before the deadline", function()
+    leave_asked "a.example"
+    time = time + 0.2
+    service:trigger("a.example", { duration = 300 })
+    local answer = service:transport()
+    local function transport(request)
+      local response = answer(request)
+      time = time + 2
+      return response
+    end
+    local given = { arguments = { wait = true }, transport = transport, deadline = 1 }
+    local report = only_report(fleet_of({ "a.example" }, given))
+    assert.same({ "timed_out", "yes" }, { report.outcome, report.delivered })
+  end)
+
   it("asks again if the record shows no sync since the killed process's request", function()
     service:trigger "a.example"
     time = time + 1200
