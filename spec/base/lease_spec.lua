@@ -165,6 +165,22 @@ describe("a lease in a store", function()
     assert.is_nil((leases:holder "key"))
   end)
 
+  it("is kept and released after a renewal that failed, but was written", function()
+    local store = stores.memory { now = now }
+    local set = store.set
+    function store.set(...)
+      set(...)
+      return nil, "the reply was lost"
+    end
+    local lease = assert(shared_leases(store):take("key", 60))
+    lease:renew(60)
+    assert.is_true(lease:renew(60))
+    store.set = set
+    assert.is_true(lease:renew(60))
+    lease:release()
+    assert.is_nil(store:get "key")
+  end)
+
   it("is released even if the store fails once", function()
     local leases, failures = shared_leases(stores.memory { now = now }), 1
     local call = leases.call

@@ -116,12 +116,13 @@ end
 ---@return boolean is_held false if it was lost: it has expired, or a waiter has deleted it
 function Lease:renew(seconds)
   local leases = self.leases
-  local found, message = leases.call("get", self.key)
+  local id, _, found, message = leases:holder(self.key)
   local is_over = leases.is_shared and self.ends - leases.clock() < shortest_rest
-  if is_over or (not message and found ~= self.value) then
+  if is_over or (not message and id ~= self.id) then
     held_here[self.id] = nil
     return false
   end
+  self.value = found or self.value -- a renewal that failed may have been written
   self.renewals = self.renewals + 1
   write(self, "set", seconds)
   return true
@@ -144,11 +145,12 @@ end
 ---@return string? id nil when it is free
 ---@return number? seconds how long it lasts, from when it was taken or renewed last
 ---@return string? value as it is in the store
+---@return string? message why the store failed
 function Leases:holder(key)
-  local value = self.call("get", key)
+  local value, message = self.call("get", key)
   local id, digits = tostring(value or ""):match "^(%S+) ?(%d*)"
   local milliseconds = tonumber(digits)
-  return id, milliseconds and milliseconds / 1000, value
+  return id, milliseconds and milliseconds / 1000, value, message
 end
 
 --- The state of the holder of a lease in this process. `waiting`: it can continue while the running coroutine
