@@ -98,15 +98,19 @@ describe("the end of the emulated service", function()
 
   it("removes the folder even if no process notices the end of nginx", function()
     local service = emulated_service.start()
-    local processes = shell.read(own_processes, service.folder)
+    local nginx, supervisor = shell.read(own_processes, service.folder):match "(%d+)%s+(%d+)"
+    -- The supervisor is killed first, or it would remove the folder. A process that `sleep` does not reap takes the
+    -- place of nginx.
     local replace_by_zombie = [[
-      kill -KILL $2
+      kill -KILL $3 $2
       rm "$1/nginx.process"
-      sh -c 'sleep 0 & echo $! >"$1/nginx.process"; exec sleep 60' sh "$1" >/dev/null 2>&1 &
+      sh -c '(until grep -q sleep /proc/$$/comm; do sleep 0.02; done) &
+        echo $! >"$1/nginx.process"; exec sleep 60' sh "$1" >/dev/null 2>&1 &
       echo $!
-      until [ -s "$1/nginx.process" ]; do sleep 0.02; done
+      tries=0
+      until [ -s "$1/nginx.process" ] || [ $tries -gt 500 ]; do sleep 0.02; tries=$((tries + 1)); done
     ]]
-    local parent = shell.read(replace_by_zombie, service.folder, (processes:gsub("\n", " ")))
+    local parent = shell.read(replace_by_zombie, service.folder, nginx, supervisor)
     service.stop()
     shell.read('kill "$1"', parent:match "%d+")
     assert.is_true(is_gone_soon(service.folder))
