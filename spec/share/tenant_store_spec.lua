@@ -1,5 +1,6 @@
 -- What one client has learnt of a tenant another client with the same store knows, without a request.
 
+local Client = require "autopilot.client.client"
 local mistakes = require "support.mistakes"
 local overlay = require "support.overlay"
 local scripted = require "autopilot.transport.scripted"
@@ -301,8 +302,8 @@ describe("the option store", function()
       transport = scripted { started, started },
     })
     local made = service.new(given)
-    assert(service.client(made, "token", "contoso"):sync())
-    assert(service.client(made, "token", "fabrikam"):sync())
+    assert(Client.new(made, "token", "contoso"):sync())
+    assert(Client.new(made, "token", "fabrikam"):sync())
     refused((client({}, { tenant = "fabrikam" })))
   end)
 

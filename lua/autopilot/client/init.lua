@@ -1,5 +1,6 @@
 --- A client of one tenant: `require "autopilot.client" { token = …, tenant = … }`.
 
+local Client = require "autopilot.client.client"
 local service = require "autopilot.client.service"
 
 --- Makes a client. Nothing is sent yet.
@@ -8,6 +9,5 @@ local service = require "autopilot.client.service"
 ---@param level integer? for presets: whose line a mistake is told at, as for `error`; default 2
 ---@return autopilot.Client
 return function(given, make_transport, level)
-  local made, token, tenant = service.new(given, make_transport, (level or 2) + 1)
-  return service.client(made, token, tenant)
+  return Client.new(service.new(given, make_transport, (level or 2) + 1))
 end

@@ -35,17 +35,6 @@ local service = {}
 
 local service_metatable = { __index = Client } -- clients find their methods through their service
 
---- Makes a client of a service.
----@param made autopilot.Service
----@param token string|autopilot.TokenProvider
----@param tenant string?
----@param level integer? whose line a mistake is told at, as for `error`; default 2
----@return autopilot.Client
-function service.client(made, token, tenant, level)
-  client_options.check_own(token, tenant, level or 2)
-  return Client.new(made, token, tenant)
-end
-
 --- Makes a service. Nothing is sent.
 ---@param given autopilot.ClientOptions
 ---@param make_transport function? takes `{ http = }`; default libcurl that blocks

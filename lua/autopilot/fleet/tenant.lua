@@ -4,7 +4,9 @@
 -- there may raise and yield without an effect on other tenants. Each task has exactly one report: the first
 -- that is delivered.
 
+local Client = require "autopilot.client.client"
 local Tenants = require "autopilot.fleet.tenants"
+local client_options = require "autopilot.client.options"
 local is_interrupt = require "autopilot.base.interrupt"
 local merged = require "autopilot.base.merged"
 local protected_call = require "autopilot.base.protected_call"
@@ -151,7 +153,9 @@ local function make_client(fleet, task)
     fleet.service_options = snapshot_of(given)
   end
   fleet.service.options.has_several = fleet.tenants.total ~= 1
-  return service.client(fleet.service, given.token, given.tenant or task.id)
+  local id = given.tenant or task.id
+  client_options.check_own(given.token, id, 1)
+  return Client.new(fleet.service, given.token, id)
 end
 
 --- Passes the client a cooldown that an earlier run has stored in the state.
