@@ -227,7 +227,7 @@ local function step(self)
   end
   local ended = wait_out(call, answer, plan.outcome, plan.seconds)
   if ended and plan.has_failed then
-    ended.outcome = "sync_failed" -- there is no time, or no wish, to wait for another
+    ended.outcome = "sync_failed" -- the call cannot, or may not, wait until another can be started
   end
   return ended
 end

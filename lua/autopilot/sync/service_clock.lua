@@ -1,5 +1,5 @@
 --- The clocks of a client. Inside the library a moment is a number of seconds on the client's steady clock
--- (its option `clock`), which nobody can set. Here such moments are translated: to and from the service's
+-- (its option `clock`), which is never set. Here such moments are translated: to and from the service's
 -- clock, as far as its `Date` headers tell it, and to and from Unix time, in which options, reports and
 -- stores tell moments.
 --
