@@ -169,8 +169,8 @@ local function ask(self)
   return settled
 end
 
---- Waits until a sync that counts has ended, if it has not. If it failed, the next step decides what to do: returns nil,
--- and keeps the record that shows it.
+--- Waits until a sync that counts has ended, if it has not. If it failed, returns nil, and keeps the record for
+-- the next step, which decides what to do.
 local function join(self, answer, is_over)
   local call = self.call
   if is_over then
