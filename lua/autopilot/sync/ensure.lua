@@ -169,8 +169,8 @@ local function ask(self)
   return settled
 end
 
---- Waits until a sync that counts has ended, if it has not. If it failed, the next step decides what to do: returns nil,
--- and keeps the record that shows it.
+--- Waits until a sync that counts has ended, if it has not. If it failed, returns nil, and keeps the record for
+-- the next step, which decides what to do.
 local function join(self, answer, is_over)
   local call = self.call
   if is_over then
@@ -227,7 +227,7 @@ local function step(self)
   end
   local ended = wait_out(call, answer, plan.outcome, plan.seconds)
   if ended and plan.has_failed then
-    ended.outcome = "sync_failed" -- there is no time, or no wish, to wait for another
+    ended.outcome = "sync_failed" -- the call cannot, or may not, wait until another can be started
   end
   return ended
 end
