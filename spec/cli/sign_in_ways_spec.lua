@@ -145,6 +145,7 @@ describe("--auth", function()
     assert_started(args .. "--allow-world-readable", env)
     env.AZURE_CLIENT_ID, env.AZURE_TENANT_ID = "certified", service.tenant
     assert_exposed("--auth env", env)
+    let_az("sh: az: not found\n", 127)
     assert_refused("--auth default", env, "encrypted.pem can be read by every user")
     for _, way in ipairs { "env", "default" } do
       assert_started("--auth " .. way .. " --allow-world-readable", env)
