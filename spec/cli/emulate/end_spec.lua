@@ -108,7 +108,10 @@ describe("the end of the emulated service", function()
         echo $! >"$1/nginx.process"; exec sleep 60' sh "$1" >/dev/null 2>&1 &
       echo $!
       tries=0
-      until [ -s "$1/nginx.process" ] || [ $tries -gt 500 ]; do sleep 0.02; tries=$((tries + 1)); done
+      until [ -s "$1/nginx.process" ] || [ $tries -gt 500 ]; do
+        sleep 0.02
+        tries=$((tries + 1))
+      done
     ]]
     local parent = shell.read(replace_by_zombie, service.folder, nginx, supervisor)
     service.stop()
