@@ -2,6 +2,7 @@
 
 local cjson = require "cjson"
 local command_process = require "support.command_process"
+local database_server = require "support.database_server"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
 
@@ -27,12 +28,13 @@ describe("the option --store", function()
     return service:control("GET", "state").requests.sync
   end
 
-  it("lets two commands at once send one request, and the second report its answer", function()
+  --- Two commands at once with the store of AUTOPILOT_STORE: one sends a request, and both report its answer.
+  local function assert_joined(address)
+    env.AUTOPILOT_STORE = address
     service:control("POST", "faults", { kind = "slow_answer", on = "sync", seconds = 0.5 })
-    local script = ("for n in 1 2; do program sync --json --store '%s/one.db' & done; wait"):format(
-      folder
-    )
+    local script = "for n in 1 2; do program sync --json & done; wait"
     local pipe = command_process.start(script, env)
+    env.AUTOPILOT_STORE = nil
     local output = pipe:read "*a"
     pipe:close()
     local told = { started = 0, joined = 0 }
@@ -43,7 +45,26 @@ describe("the option --store", function()
     end
     assert.same({ started = 2, joined = 1 }, told, output)
     assert.equal(1, posts())
+  end
+
+  it("lets two commands at once send one request, and the second report its answer", function()
+    assert_joined(folder .. "/one.db")
   end)
+
+  for kind, form in pairs {
+    PostgreSQL = "postgresql://tester:%s@127.0.0.1:%d/postgres",
+    Redis = "redis://tester:%s@127.0.0.1:%d",
+  } do
+    it("does so with " .. kind .. ", too", function()
+      local obstacle = database_server.obstacle(kind)
+      if obstacle then
+        return pending(obstacle)
+      end
+      local server = database_server.start(kind)
+      assert_joined(form:format(server.password, server.port))
+      server:remove()
+    end)
+  end
 
   it("lets a later command respect the cooldown", function()
     env.AUTOPILOT_STORE = folder .. "/two.db"

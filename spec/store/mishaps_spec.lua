@@ -37,6 +37,67 @@ describe("a client whose store", function()
     assert.truthy(sync_with(stores.redis { url = "redis://127.0.0.1:1" }):find "^Redis: ")
   end)
 
+  for _, kind in ipairs { "PostgreSQL", "MySQL" } do
+    local obstacle = database_server.obstacle(kind)
+
+    it(
+      "is in " .. kind .. " with a table that is locked, or has another form, posts anyway",
+      function()
+        if obstacle then
+          return pending(obstacle)
+        end
+        local server = database_server.start(kind)
+        local other = database.open(server:options(), nil, {})
+        for _, sql in
+          ipairs(
+            kind == "MySQL" and { "LOCK TABLES autopilot_store_1 WRITE" }
+              or { "BEGIN", "LOCK TABLE autopilot_store_1" }
+          )
+        do
+          database.run(other, sql)
+        end
+        local began = core.clock()
+        local message = sync_with(server:store())
+        assert.truthy(message:lower():find "timeout", message)
+        assert.is_true(core.clock() - began < 1.8 * Connection.patience) -- waited for once
+        database.run(other, kind == "MySQL" and "UNLOCK TABLES" or "ROLLBACK")
+        database.run(other, "DROP TABLE autopilot_store_1")
+        database.run(other, "CREATE TABLE autopilot_store_1 (other INT)")
+        message = sync_with(server:store())
+        assert.truthy(message:find("autopilot_store_1.expires", 1, true), message)
+        database.close(other)
+        server:remove()
+      end
+    )
+  end
+
+  it("is a PostgreSQL that takes no writes posts anyway, and reports it", function()
+    local obstacle = database_server.obstacle "PostgreSQL"
+    if obstacle then
+      return pending(obstacle)
+    end
+    local server = database_server.start "PostgreSQL"
+    local read_only = "ALTER DATABASE postgres SET default_transaction_read_only = on"
+    server:store().connection:call(database.run, read_only)
+    local message = sync_with(server:store())
+    assert.truthy(message:find("read-only transaction", 1, true), message)
+    server:remove()
+  end)
+
+  it("is a Redis that is full posts anyway, and reports it", function()
+    local obstacle = database_server.obstacle "Redis"
+    if obstacle then
+      return pending(obstacle)
+    end
+    local server = database_server.start "Redis"
+    local form =
+      "redis-cli -p %d --user tester -a %s --no-auth-warning config set maxmemory 1 >/dev/null"
+    os.execute(form:format(server.port, server.password))
+    local message = sync_with(server:store())
+    assert.truthy(message:find("the server's memory is full", 1, true), message)
+    server:remove()
+  end)
+
   it("is a file but no database posts anyway, and leaves the file unchanged", function()
     local path, remove = files.temporary(("no database\n"):rep(1000))
     local message = sync_with(stores.sql { driver = "SQLite3", database = path })

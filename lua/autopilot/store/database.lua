@@ -29,7 +29,10 @@ local setups = {
   },
   -- UTC: a local time repeats an hour when daylight saving time ends.
   MySQL = {
-    ("SET innodb_lock_wait_timeout = %d"):format(Connection.patience),
+    ("SET innodb_lock_wait_timeout = %d, lock_wait_timeout = %d"):format(
+      Connection.patience,
+      Connection.patience
+    ),
     "SET time_zone = '+00:00'",
   },
 }
@@ -163,9 +166,14 @@ function database.open(given, prepare, setup)
   end)
 end
 
---- Whether SQLite refuses for now, because another process uses the file.
+--- Whether another process uses the file, or has kept the table locked until the timeout.
 local function is_locked(raised)
-  return tostring(raised):find "^database [%l ]*is locked" ~= nil
+  local text = tostring(raised)
+  return (
+    text:find "^database [%l ]*is locked"
+    or text:find "statement timeout"
+    or text:find "^Lock wait"
+  ) ~= nil
 end
 
 --- Creates a table if it is missing.

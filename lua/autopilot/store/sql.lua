@@ -26,7 +26,7 @@ local longest_life = 366 * 86400
 local insert =
   "INSERT INTO autopilot_store_1 (name, value, expires) VALUES (?, ?, {now} + {seconds}) "
 local statements = {
-  clean = "DELETE FROM autopilot_store_1 WHERE expires <= {now}",
+  clean = "DELETE FROM autopilot_store_1 WHERE autopilot_store_1.expires <= {now}",
   get = "SELECT value FROM autopilot_store_1 WHERE name = ? AND expires > {now}",
   set = insert .. "{update}",
   add = insert .. "{update_expired}",
