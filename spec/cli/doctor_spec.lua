@@ -145,6 +145,29 @@ describe("autopilot-sync doctor", function()
     assert.equal("skipped", report.checks[3].state)
   end)
 
+  it("tells the proxy in force, what names it, and that it looks up the service's name", function()
+    local proxy = hostile.listen(function(connection)
+      connection:read_head()
+      connection:send "HTTP/1.1 200 Connection established\r\n\r\n"
+      wire.tls(wire.serves())(connection)
+    end)
+    local address = "http://127.0.0.1:" .. proxy.port
+    local ran = command.run({ "doctor", "--proxy", address }, {
+      env = {
+        AUTOPILOT_TOKEN = service.token,
+        AUTOPILOT_BASE_URL = "https://graph.example.test",
+      },
+      transport = wire.transport { proxy = address, ca_file = wire.certificates().ca },
+    })
+    wire.close()
+    wire.teardown()
+    assert.matches("^Name resolution +ok +left to the proxy\n", ran.out .. ran.err)
+    assert.truthy(
+      ran.out:find("\nProxy            ok       " .. address .. ", named by --proxy\n", 1, true),
+      ran.out
+    )
+  end)
+
   it("names the command's own option or variable that set a proxy or the authorities", function()
     local function run(args, env)
       local code, output = command_process.run("doctor --json --timeout 5 " .. args, env)

@@ -79,6 +79,10 @@ describe("help and version", function()
     end
   end)
 
+  it("show an example before any command is chosen", function()
+    assert.matches("\n\nExample:\n   autopilot%-sync sync [^\n]+\n", shown "--help")
+  end)
+
   it("show examples that run", function()
     local arguments = require "autopilot.cli.arguments"
     for _, entry in ipairs(commands) do

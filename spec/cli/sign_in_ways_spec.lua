@@ -129,7 +129,7 @@ describe("--auth", function()
     assert.is_truthy(report.hint)
   end)
 
-  it("certificate signs in with a key in the same file, encrypted or not", function()
+  it("certificate signs in with a key in the same file, encrypted or not, in PEM or PFX", function()
     local args = ("--auth certificate --tenant %s --client-id certified "):format(service.tenant)
     assert_started(args .. "--certificate " .. folder .. "/together.pem")
     local env = { AZURE_CLIENT_CERTIFICATE_PATH = folder .. "/encrypted.pem" }
@@ -139,6 +139,10 @@ describe("--auth", function()
     assert_started(args, env)
     env.AZURE_CLIENT_CERTIFICATE_PASSWORD = "wrong-" .. marked
     assert_refused(args, env, "passphrase")
+    assert_started(
+      args .. "--certificate " .. folder .. "/application.pfx",
+      { AZURE_CLIENT_CERTIFICATE_PASSWORD = key_files.passphrase }
+    )
     env.AZURE_CLIENT_CERTIFICATE_PASSWORD = key_files.passphrase
     os.execute(("chmod 644 '%s/encrypted.pem'"):format(folder))
     assert_exposed(args, env)

@@ -141,8 +141,13 @@ local function version_text()
   return ("%s %s\nlibcurl %s, %s, %s"):format(program, version, info.libcurl, info.ssl, lua)
 end
 
+local function example_of(command)
+  return "Example:\n   " .. program .. " " .. command.example
+end
+
 local function new_parser(found, for_completion)
-  local root = argparse(program, description, options.environment .. "\n\n" .. exit_code_help())
+  local epilog = { options.environment, exit_code_help(), example_of(by_name.sync) }
+  local root = argparse(program, description, table.concat(epilog, "\n\n"))
   root:help_max_width(90):help_description_margin(27):command_target "command"
   root.error = function(current, message)
     options.refuse(mistake_of(message, root, current))
@@ -154,7 +159,7 @@ local function new_parser(found, for_completion)
   for _, command in ipairs(commands) do
     local parser = root:command(command.name, command.description):summary(command.summary)
     local units = command.options:find "DURATION" and durations or ""
-    parser:epilog(units .. "Example:\n   " .. program .. " " .. command.example)
+    parser:epilog(units .. example_of(command))
     options.declare(parser, command.options, for_completion)
     if command.declare then
       command.declare(parser)

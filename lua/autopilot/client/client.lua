@@ -67,6 +67,7 @@ setmetatable(Client, {
   end,
 })
 
+---@package
 ---@param service autopilot.Service
 ---@param token string|autopilot.TokenProvider
 ---@param tenant string?

@@ -96,6 +96,19 @@ describe("the report of a fleet", function()
     assert.truthy(text:find("\n| Bad lines | 1 |\n| Duplicates | 1 |\n", 1, true), text)
   end)
 
+  it(
+    "tells who ran it where the environment has what cron gives, and no name of the machine",
+    function()
+      local world = new_world()
+      world.env.LOGNAME = "eve"
+      local path = folder .. "/report.md"
+      run("--report " .. path, names(1), world)
+      local machine = (files.read "/etc/hostname" or ""):match "%S+"
+      local expected = machine and "eve on " .. machine or "eve"
+      assert.equal(expected, files.read(path):match "\n| Run by | ([^\n]*) |\n")
+    end
+  )
+
   it("tells that the run was interrupted, and which tenants were not begun", function()
     local was_interrupted = false
     local world = new_world {

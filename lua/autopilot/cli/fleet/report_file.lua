@@ -120,10 +120,16 @@ local function throughput(counted)
   return ("%.1f tenants a minute"):format(processed / seconds * 60)
 end
 
---- Names the user and the machine that ran it, from the environment; nil if neither is known.
+--- Names the user and the machine that ran it; nil if neither is known. cron sets LOGNAME only, and shells do not pass
+-- HOSTNAME on.
 local function user_and_machine(context)
-  local name = context:variable "USER" or context:variable "USERNAME"
+  local name = context:variable "USER" or context:variable "LOGNAME" or context:variable "USERNAME"
   local machine = context:variable "HOSTNAME" or context:variable "COMPUTERNAME"
+  local file = not machine and io.open "/etc/hostname"
+  if file then
+    machine = (file:read(256) or ""):match "[^%s#]+"
+    file:close()
+  end
   return name and machine and name .. " on " .. machine or name or machine
 end
 
