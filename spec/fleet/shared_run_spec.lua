@@ -2,6 +2,8 @@
 
 local autopilot = require "autopilot"
 local core = require "autopilot.core"
+local database = require "autopilot.store.database"
+local database_server = require "support.database_server"
 local fleet_state = require "autopilot.fleet.state"
 local shared_runs = require "support.shared_runs"
 
@@ -65,6 +67,30 @@ describe("a run that several machines share", function()
       assert.falsy(message:find("wrong-secret", 1, true), message)
     end
   end)
+
+  it(
+    "is not joined in a database that takes no writes, or that has such a table already",
+    function()
+      local server = database_server.start "PostgreSQL"
+      local address = ("postgresql://tester:%s@127.0.0.1:%d/postgres"):format(
+        server.password,
+        server.port
+      )
+      local function assert_refused(told)
+        local state, message = fleet_state.open { path = address }
+        assert.is_nil(state)
+        assert.truthy(message:find(told, 1, true), message)
+      end
+      local own = database.open(server:options(), nil, {})
+      database.run(own, "CREATE TABLE autopilot_run_2 (other INT)")
+      assert_refused 'column "subject" of relation "autopilot_run_2" does not exist'
+      database.run(own, "DROP TABLE autopilot_run_2")
+      database.run(own, "ALTER DATABASE postgres SET default_transaction_read_only = on")
+      assert_refused "read-only transaction"
+      database.close(own)
+      server:remove()
+    end
+  )
 
   it("is joined by a machine that starts just after its end", function()
     local one = world:machine()

@@ -225,6 +225,12 @@ describe("autopilot.fleet.state", function()
     assert.matches("state_spec.lua:%d+: .*did you mean 'subject'", message)
   end)
 
+  it("is not opened at an address of another kind, which is not printed", function()
+    local opened, message = fleet_state.open { path = "redis://me:secret-word@127.0.0.1:1" }
+    assert.is_nil(opened)
+    assert.equal("the state must be a file or postgresql://…, not another address", message)
+  end)
+
   it("can be closed again, and then refuses every call", function()
     local state = file:open()
     state:close()

@@ -226,6 +226,8 @@ function state.open(given)
   local checked = options.check(name, rules, given)
   if state.is_shared(checked.path) then
     return require "autopilot.fleet.shared_state"(checked)
+  elseif checked.path:find "^%a[%w+.-]*://" then -- it may contain a password
+    return nil, "the state must be a file or postgresql://…, not another address"
   end
   local self = setmetatable({
     now = checked.now,
