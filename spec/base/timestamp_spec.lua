@@ -1,4 +1,5 @@
 local dates = require "autopilot.base.dates"
+local http_date = require "autopilot.base.http_date"
 local SeededRandom = require "support.seeded_random"
 
 describe("autopilot.base.dates.read_timestamp", function()
@@ -76,7 +77,7 @@ end)
 describe("the readers of dates", function()
   local readers = {
     {
-      read = dates.read_http_date,
+      read = http_date.read,
       "Sun, 06 Nov 1994 08:49:37 GMT",
       "Sunday, 06-Nov-94 08:49:37 GMT",
       "Sun Nov  6 08:49:37 1994",

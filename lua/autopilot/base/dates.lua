@@ -9,8 +9,6 @@ local floor = math.floor
 
 local dates = {}
 
-dates.read_http_date = http_date.read
-
 --- The longest wait that is read, in seconds: RFC 9111 section 1.2.2 gives this value to an overflow.
 dates.longest_wait = 2 ^ 31
 
