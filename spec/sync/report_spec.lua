@@ -1,4 +1,4 @@
--- The report's one line, and what seals it.
+-- The report: its line of text, and how it is completed.
 
 local report = require "autopilot.sync.report"
 local virtual_world = require "support.virtual_world"

@@ -1,4 +1,4 @@
--- What the Azure CLI is asked for, and what is made of what it says.
+-- The arguments for the Azure CLI, and how its output is read.
 
 local azure_cli = require "autopilot.token.azure_cli"
 local azure_world = require "support.azure_world"

@@ -1,4 +1,4 @@
--- However many ask at once, one request goes to the token endpoint, and all have its answer.
+-- For any number of simultaneous callers, one request goes to the token endpoint, and all get its answer.
 
 local new_case = require("support.cached_provider").new
 local run_all = require("support.turns").run_all

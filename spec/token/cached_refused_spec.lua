@@ -1,4 +1,4 @@
--- What was refused is not handed out again: a refused token, and one that does not answer a claims
+-- A refused token is not returned again, nor one that does not answer a claims
 -- challenge.
 
 local new_case = require("support.cached_provider").new

@@ -1,4 +1,4 @@
--- A token endpoint that throttles is left alone as long as it says.
+-- A token endpoint that throttles is not asked again before its Retry-After.
 
 local new_case = require("support.cached_provider").new
 

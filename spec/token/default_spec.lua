@@ -1,4 +1,4 @@
--- Whatever the machine offers, in its order. The ways themselves have specs of their own.
+-- The order of the ways to sign in. The ways themselves have their own specs.
 
 local default = require "autopilot.token.default"
 local mistakes = require "support.mistakes"

@@ -1,4 +1,4 @@
--- One fetch at a time for all coroutines that ask for the same, whatever their sleep does.
+-- One fetch at a time for all coroutines that need the same token, with any sleep function.
 
 local Leases = require "autopilot.base.lease"
 local core = require "autopilot.core"

@@ -1,4 +1,4 @@
--- What a token endpoint refuses is told in a line, with what helps and with what there is to wait for.
+-- A refusal of a token endpoint is reported in one line, with a hint and the time to wait.
 
 local cjson = require "cjson.safe"
 local oauth_request = require "support.oauth_request"

@@ -1,4 +1,4 @@
--- No secret of a request for a token comes back in what is told of it.
+-- No secret of a request for a token appears in its result.
 
 local cjson = require "cjson.safe"
 local endpoint = require "autopilot.token.endpoint"

@@ -1,5 +1,5 @@
--- A request to a token endpoint: what is sent and where, and what is taken for a token, whatever the
--- network does.
+-- A request to a token endpoint: its form and its URL, and what is accepted as a token, for any
+-- behaviour of the network.
 
 local cjson = require "cjson.safe"
 local endpoint = require "autopilot.token.endpoint"

@@ -1,4 +1,4 @@
--- Proofs and refresh tokens are judged by an OAuth server that is not ours: oidc-provider, which checks signatures,
+-- Proofs and refresh tokens are verified by another OAuth server: oidc-provider, which checks signatures,
 -- and voids a refresh token that is used twice.
 
 local cjson = require "cjson.safe"

@@ -1,4 +1,4 @@
--- What the providers share: how a sign-in fails, and text from outside in messages.
+-- What the providers share: how a sign-in fails, and foreign text in messages.
 
 local provider = require "autopilot.token.provider"
 

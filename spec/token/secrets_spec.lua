@@ -1,4 +1,4 @@
--- Whatever an endpoint echoes, and wherever: nothing printable of a sync holds a secret or a token, whether
+-- Echoes of an endpoint, in any place: no printable result of a sync holds a secret or a token, whether
 -- it could sign in or not. Every way to sign in is tried, through the client itself.
 
 local azure_cli = require "autopilot.token.azure_cli"

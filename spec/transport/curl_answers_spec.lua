@@ -1,4 +1,4 @@
--- What comes back over HTTP/1.1 is read as it is meant, in every form that is allowed.
+-- Answers over HTTP/1.1 are read correctly, in every form that is allowed.
 
 local http1_answers = require "support.http1_answers"
 local wire = require "support.wire"

@@ -1,5 +1,5 @@
--- What comes back over HTTP/1.1 may be cut, malformed, oversized or endless. A status that has
--- arrived is never lost to what is wrong after it, and never forged by it.
+-- Answers over HTTP/1.1 may be cut, malformed, oversized or endless. A status that has
+-- arrived is never lost because of a later error, and never forged by it.
 
 local http1_answers = require "support.http1_answers"
 local libcurl = require "support.libcurl"

@@ -1,5 +1,5 @@
 -- Over HTTP/2 a server may refuse a stream, go away, or break off one stream of many. What libcurl
--- sends again by itself is owned up to.
+-- sends again by itself is counted.
 
 local core = require "autopilot.core"
 local hostile = require "support.hostile_server"

@@ -1,4 +1,4 @@
--- The transport over libcurl: what may not be asked for raises, before anything is sent.
+-- The transport over libcurl: invalid requests raise, before anything is sent.
 
 local core = require "autopilot.core"
 local libcurl = require "support.libcurl"

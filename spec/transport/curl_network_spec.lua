@@ -1,5 +1,5 @@
--- The network fails before, while and after the request is sent. What is said about its delivery is
--- held against what the server really saw.
+-- The network fails before, while and after the request is sent. The reported delivery is
+-- compared with what the server really saw.
 
 local files = require "support.files"
 local hostile = require "support.hostile_server"

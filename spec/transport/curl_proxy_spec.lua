@@ -1,5 +1,5 @@
--- A proxy stands between us and the service. What it says is never taken for the service's word,
--- what it must not know it is not told, and its password goes nowhere else.
+-- A proxy between the client and the service. Its answer is never reported as the service's,
+-- it gets no secret of the request, and its password goes nowhere else.
 
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"

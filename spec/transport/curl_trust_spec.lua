@@ -1,4 +1,4 @@
--- Whose certificates are trusted: what the caller names and nothing else, with every libcurl. The specs
+-- Which certificates are trusted: those that the caller names and no others, with every libcurl. The specs
 -- stand in for the machine's own certificates, and for a TLS library that cannot read folders.
 
 local files = require "support.files"

@@ -1,4 +1,4 @@
--- `autopilot-sync fleet --report`: what the file tells, that it is whole, and that texts stay texts.
+-- `autopilot-sync fleet --report`: what the file contains, that it is complete, and that texts are escaped.
 
 local FleetSummary = require "autopilot.cli.fleet.summary"
 local files = require "support.files"
