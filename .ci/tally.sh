@@ -110,17 +110,26 @@ END
   tally_add "$label" "$passed" "$failed" "$remark"
 }
 
-# Runs two steps (shell functions) at the same time, for those that take minutes.
-# tally_both STEP STEP
-tally_both() {
-  local other
-  (
-    trap 'tally_interrupted' INT TERM
-    "$2"
-  ) &
-  other=$!
-  "$1"
-  wait "$other"
+# Runs command lines, whose words have no blanks, two at a time: for what takes minutes. The longest come
+# first, so that none is left alone at the end. One that ends with another status than 0 is a failure.
+# tally_beside COMMAND-LINE...
+tally_beside() {
+  local line words pids=()
+  for line in "$@"; do
+    while [ "$(jobs -pr | wc -l)" -ge 2 ]; do
+      wait -n || true
+    done
+    read -ra words <<<"$line"
+    (
+      trap 'tally_interrupted' INT TERM
+      "${words[@]}"
+    ) &
+    pids+=("$!")
+  done
+  for line in "$@"; do
+    wait "${pids[0]}" || tally_add "$line" 0 1 "exit status $?"
+    pids=("${pids[@]:1}")
+  done
 }
 
 # Prints how many passed, failed and are pending, from the last line with which busted

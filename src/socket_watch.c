@@ -64,8 +64,9 @@ static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, 
 
 /* Makes a multi whose wake-up pipe is closed on exec: libcurl before 8.11 lets other programs
  * inherit it. */
-static CURLM *new_multi(void) {
-    CURLM *multi = platform_make_uninherited(curl_multi_init);
+static CURLM *new_multi(const struct socket_watch *watch) {
+    bool is_inherited = watch->libcurl < 0x080b00;
+    CURLM *multi = is_inherited ? platform_make_uninherited(curl_multi_init) : curl_multi_init();
     /* CURLMOPT_QUICK_EXIT: from 8.20 on, freeing a multi else waits for its name look-ups. */
     curl_multi_setopt(multi, (CURLMoption)(CURLOPTTYPE_LONG + 21), 1L);
     return multi;
@@ -73,8 +74,8 @@ static CURLM *new_multi(void) {
 
 bool socket_watch_init(struct socket_watch *watch) {
     watch->libcurl = curl_version_info(CURLVERSION_NOW)->version_num;
-    watch->waiter = new_multi();
-    watch->multi = new_multi();
+    watch->waiter = new_multi(watch);
+    watch->multi = new_multi(watch);
     return watch->waiter != NULL && watch->multi != NULL &&
            curl_multi_setopt(watch->multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
            curl_multi_setopt(watch->multi, CURLMOPT_SOCKETDATA, (void *)watch) == CURLM_OK;
@@ -109,13 +110,12 @@ static bool is_silently_refused(const struct socket_watch *watch) {
 }
 
 void socket_watch_wait(struct socket_watch *watch, int milliseconds) {
-    if (is_silently_refused(watch) ||
-        curl_multi_poll(watch->waiter, watch->sockets, (unsigned)watch->count, milliseconds,
-                        NULL) != CURLM_OK) {
+    bool is_refused = is_silently_refused(watch) ||
+                      curl_multi_poll(watch->waiter, watch->sockets, (unsigned)watch->count,
+                                      milliseconds, NULL) != CURLM_OK;
+    if (is_refused && !socket_watch_has_news(watch)) {
         double seconds = milliseconds / 1e3;
-        if (!socket_watch_has_news(watch)) {
-            platform_sleep(seconds < rest_seconds ? seconds : rest_seconds);
-        }
+        platform_sleep(seconds < rest_seconds ? seconds : rest_seconds);
         for (size_t i = 0; i < watch->count; i++) {
             watch->sockets[i].revents = watch->sockets[i].events;
         }

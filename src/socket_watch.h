@@ -24,7 +24,7 @@ bool socket_watch_init(struct socket_watch *watch);
 void socket_watch_free(struct socket_watch *watch);
 
 /* Waits for an event of the sockets, for a wake-up, or for the milliseconds to pass. If the system
- * refuses to wait, sleeps for a moment, unless there are events from before, and sets all events of
+ * refuses to wait, and no events are left from before, sleeps for a moment and sets all events of
  * all sockets. */
 void socket_watch_wait(struct socket_watch *watch, int milliseconds);
 

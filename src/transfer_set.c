@@ -15,6 +15,10 @@ enum { MOST_IDLE = 64 };
  * that; nor do they apply timeouts to a transfer that waits for a connection. */
 static const double check_seconds = 0.1;
 
+/* A check makes libcurl look at all sockets in one step. It is put off this many seconds at most
+ * while sockets wait in line for the next step. */
+static const double put_off_seconds = 0.5;
+
 /* The set ends a transfer this many seconds after its deadline. libcurl does so first, with a
  * better message, if it can. */
 static const double grace_seconds = 0.05;
@@ -208,9 +212,10 @@ static bool is_time(struct transfer_set *set) {
 int transfer_set_perform(struct transfer_set *set) {
     int queued = 0;
     CURLMcode status = socket_watch_act(&set->watch);
-    bool must_check = set->next_check < never && platform_clock() >= set->next_check;
-    /* Not while other sockets are still in line: that would be a step for all of them at once. */
-    if (must_check && status == CURLM_OK && !socket_watch_has_news(&set->watch)) {
+    double due = set->next_check, late = platform_clock() - due;
+    bool must_check = late >= 0;
+    bool is_put_off = must_check && late < put_off_seconds && socket_watch_has_news(&set->watch);
+    if (must_check && !is_put_off && status == CURLM_OK) {
         status = socket_watch_act_on_all(&set->watch);
     }
     for (int i = 0; i < MOST_ROUNDS && status == CURLM_OK && is_time(set); i++) {
@@ -236,6 +241,7 @@ int transfer_set_perform(struct transfer_set *set) {
     }
     if (must_check) {
         check_all(set);
+        check_by(set, is_put_off ? due : never);
     }
     /* A multi that is out of memory makes no progress: its transfers fail, so that no caller waits
      * for ever. */

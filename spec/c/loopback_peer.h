@@ -12,7 +12,7 @@
 
 #include "check.h"
 
-enum { MOST_CLIENTS = 8 };
+enum { MOST_CLIENTS = 48 };
 
 struct peer {
     int listener;

@@ -35,6 +35,39 @@ else
 end
 ]]
 
+-- Meanwhile many sockets always have something to read, so that no step handles all of them.
+local busy_program = [[
+local core = require "autopilot.core"
+local hostile = require "support.hostile_server"
+local url, ca_file, seconds = ...
+local busy = hostile.listen(function(connection)
+  connection:send("HTTP/1.1 200 OK\r\nContent-Length: 900000000\r\n\r\n")
+  while true do
+    connection:send(("x"):rep(1000))
+    connection:wait()
+  end
+end)
+local set = core.transfer_set()
+local function add(target)
+  local request = core.request {
+    method = "GET", url = target, ca_file = ca_file, proxy = "", max_body = 1e9,
+  }
+  return set:add(request, { connect = tonumber(seconds), total = 10 * seconds })
+end
+for _ = 1, 40 do
+  add(busy:url())
+end
+hostile.until_true(function()
+  return #busy.connections == 40
+end, function()
+  set:step(0.001)
+end)
+local transfer = add(url)
+hostile.wait(set, transfer)
+local response, network = transfer:result()
+print(response and response.status or network.name)
+]]
+
 --- Closed with all hostile servers.
 local function kill_addresses(count, port)
   for number = 2, 1 + count do
@@ -50,6 +83,15 @@ describe("a host whose first addresses are dead", function()
     wire.close()
   end)
   teardown(wire.teardown)
+
+  it("is reached though others always have something to read", function()
+    names = slow_dns.new(1)
+    names:open()
+    local server = hostile.listen(wire.tls(wire.serves()))
+    kill_addresses(1, server.port)
+    local url, ca_file = server:url("", "https", host), wire.certificates().ca
+    assert.equal("204\n", preloaded.run(names.environment, busy_program, url, ca_file, 2 * seconds))
+  end)
 
   for _, count in ipairs { 1, 2 } do
     for _, way in ipairs { "client", "fleet" } do

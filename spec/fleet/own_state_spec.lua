@@ -60,6 +60,9 @@ describe("a user's own state", function()
       assert.equal("unreachable", reports.t1.outcome)
       assert.equal("no", reports.t1.delivered)
       assert.equal("LEASE_ENDED", reports.t1.network.name)
+      local hint =
+        "Nothing was asked of the service: another machine may have taken this tenant over."
+      assert.equal(hint, reports.t1.hint)
     end)
 
     it("has the record read first after a possible request, by " .. name, function()

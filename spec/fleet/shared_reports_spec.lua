@@ -78,29 +78,51 @@ describe("a report of a shared run", function()
     assert.equal("started", third:known("a").outcome)
   end)
 
-  it("counts once if it was written again because the database's reply was lost", function()
-    local write, attempts = shared_run.write, 0
+  --- Has so many calls write reports without a reply. Returns a function that tells how many calls there were.
+  local function lose_replies(most)
+    local write, calls = shared_run.write, 0
     finally(function()
       shared_run.write = write
     end)
     function shared_run.write(...)
       local lost = write(...)
-      attempts = attempts + 1
-      if attempts <= 3 then -- the first call with its repetition, and the next call
+      calls = calls + 1
+      if calls <= most then
         error "the connection is broken"
       end
       return lost
     end
+    return function()
+      return calls
+    end
+  end
+
+  it("counts once if it was written again because the database's reply was lost", function()
+    local calls = lose_replies(3) -- the first call with its repetition, and the next call
     local one = world:machine()
     take(one, { "a", shared_runs.neighbour_of "a", "b" })
     one:note("a", started())
     assert.is_nil(one:flush())
     one:note("b", started())
     assert.is_true(one:flush())
-    assert.is_false(one.has_left_some)
+    assert.same({}, one.left)
     one:close()
-    assert.equal(4, attempts)
+    assert.equal(4, calls())
     assert.equal(2, world:machine().done_before)
+  end)
+
+  it("is lost if it came after an attempt to write, and the part was lost since", function()
+    local neighbour = shared_runs.neighbour_of "a"
+    local one, other = world:machine(), world:machine()
+    take(one, { "a", neighbour })
+    one:note("a", started())
+    lose_replies(2)
+    assert.is_nil(one:flush())
+    one:note(neighbour, started())
+    shared_runs.expire(one)
+    assert.same({ neighbour }, take(other, { neighbour }))
+    assert.is_true(one:flush())
+    assert.truthy(next(one.left))
   end)
 
   it("of a failure does not hide that the tenant was begun again", function()

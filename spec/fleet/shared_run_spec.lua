@@ -176,6 +176,22 @@ describe("a run that several machines share", function()
     assert.is_false(has_ended())
   end)
 
+  it("has ended once each of two machines has the report of what the other left", function()
+    local one, other = world:machine(), world:machine()
+    take(one, { "a" })
+    take(other, { "c" })
+    one:note("a", left())
+    one:flush()
+    other:note("c", left())
+    other:flush()
+    for machine, tenant in pairs { [one] = "c", [other] = "a" } do
+      assert.same({ tenant }, take(machine, { tenant }))
+      machine:note(tenant, started())
+      machine:finish()
+    end
+    assert.is_true(has_ended())
+  end)
+
   it(
     "goes on, for a machine that was stopped, without what it held, when it was taken up",
     function()

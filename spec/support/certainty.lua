@@ -281,10 +281,13 @@ local function check_retry_at(history, call)
   local report, client = call.report, call.client
   local clock, knows = client.clock, knowledge.of(client)
   if not report.retry_at then
-    -- A bare 429 names none. A cooldown that the client itself tells has its end, unless that has passed while
-    -- the call waited for it up to its deadline.
+    -- A bare 429 has no end. A cooldown that the client itself tells has one, unless the call waited until it was
+    -- over, and then could send nothing: the report is the last answer from before.
     local is_clients = report.outcome == "cooldown" and report.answered_by ~= "service"
-    local has_passed = report.gave_up == "deadline" and knowledge.cooldown_end(client) <= call.ended
+    local attempts = report.attempts or {}
+    local last = attempts[#attempts]
+    local was_unsent = report.gave_up == "deadline" or (last and last.outcome == "unreachable")
+    local has_passed = was_unsent and knowledge.cooldown_end(client) <= call.ended
     if is_clients and client.settings.cooldown ~= 0 and not has_passed then
       wrong(history, "retry_at", "a cooldown without its end")
     end

@@ -182,7 +182,7 @@ describe("a token in a store", function()
     local seen
     world:worker(function(ask)
       seen = ask.now() - began
-      return nil, "no world.time left"
+      return nil, "no time left"
     end)(world:asking {
       deadline = world.time + 3,
       -- The clock moves in steps of 1/1024 s, as no sleep ends too early: such numbers have no rounding errors.

@@ -11,6 +11,7 @@ local function assert_unsent(failure)
   assert.equal("no", failure.delivered)
   assert.equal("CURLE_FAILED_INIT", failure.network.name)
   assert.matches("descriptors", failure.network.message)
+  assert.matches("^Nothing was asked of the service: .*descriptors", failure.hint)
 end
 
 describe("without a set of transfers", function()

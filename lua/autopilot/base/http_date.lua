@@ -37,15 +37,8 @@ end
 function http_date.unix_time(year, month, day, hour, minute, second)
   year, month, day = tonumber(year), tonumber(month), tonumber(day)
   hour, minute, second = tonumber(hour), tonumber(minute), tonumber(second)
-  if
-    not year
-    or not month
-    or month < 1
-    or month > 12
-    or hour > 23
-    or minute > 59
-    or second > 60
-  then
+  local is_time = hour <= 23 and minute <= 59 and second <= 60
+  if not (is_time and year and month) or month < 1 or month > 12 then
     return nil
   end
   local first = month_begin(year, month)

@@ -6,6 +6,8 @@ local kept_back_by = {
   CLOSED = true,
   DEADLINE = true,
   TENANT_CIRCUIT_OPEN = true,
+  LEASE_ENDED = true,
+  CURLE_FAILED_INIT = true,
   PHASE = true,
   C_BOUNDARY = true,
 }

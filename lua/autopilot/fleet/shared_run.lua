@@ -93,8 +93,8 @@ local read = [[SELECT part, {now} - taken_at, {now} - written_at, reports,
   ORDER BY report.id]]
 
 -- Stores the reports of parts that the worker still holds, and releases those parts that are free. `taken_at` is kept
--- for unsettled ones, in which a sync may have been requested without a report. Returns in how many parts the reports
--- are not stored, neither now nor by an earlier attempt.
+-- for unsettled ones, in which a sync may have been requested without a report. Returns the parts whose reports are not
+-- stored, neither now nor by an earlier attempt.
 local write = [[WITH given AS (
     SELECT * FROM ROWS FROM (
       json_to_recordset(CAST(? AS json)) AS
@@ -116,10 +116,11 @@ local write = [[WITH given AS (
     FROM given JOIN held ON number = part
     WHERE is_free AND freed.run = {run} AND freed.number = part
   )
-  SELECT CAST(count(*) AS INTEGER) FROM given
+  SELECT part FROM given
   WHERE count > 0 AND part NOT IN (SELECT number FROM held) AND NOT EXISTS (
     SELECT 1 FROM autopilot_report_2 AS stored
-    WHERE stored.part = given.part AND stored.run = {run} AND stored.batch = ?)]]
+    WHERE stored.part = given.part AND stored.run = {run} AND stored.batch = ?
+      AND stored.count >= given.count)]]
 
 local renew = [[WITH renewed AS (
     UPDATE autopilot_part_3 SET held_until = {now} + {number} WHERE run = {run} AND worker = ?
@@ -161,25 +162,34 @@ local function read_row(part, taken_for, written_for, reports, is_of_run, is_of_
   end
 end
 
---- Takes parts that no living worker holds, and reads what is known of their tenants.
----@param seconds number of the lease
----@param numbers integer[] parts that are wanted
----@param most integer how many of them are taken
----@return table<integer, autopilot.fleet.TakenPart> by number
-function shared_run.take(opened, id, worker, seconds, numbers, most)
-  local parts, taken = {}, {}
-  local rows = run(opened, take, id, array(numbers), worker, most, worker, seconds, id)
-  for index, row in ipairs(rows) do
-    taken[index] = row[1]
-    parts[row[1]] = { taken_for = row[2], round = row[3], tenants = {} }
+--- Reads what is known of the tenants of some parts.
+---@param parts table<integer, autopilot.fleet.TakenPart> by number; their tenants are added
+local function read_reports(opened, id, parts)
+  local numbers = {}
+  for number in pairs(parts) do
+    numbers[#numbers + 1] = number
   end
-  rows = #taken > 0 and run(opened, read, id, array(taken)) or {}
+  local rows = #numbers > 0 and run(opened, read, id, array(numbers)) or {}
   for _, row in ipairs(rows) do
     local part = parts[row[1]]
     if not pcall(read_row, part, row[2], row[3], row[4], row[5], row[6], row[7]) then
       part.taken_for = row[2] -- it is damaged: any tenant may have been asked for
     end
   end
+end
+
+--- Takes parts that no living worker holds, and reads what is known of their tenants.
+---@param seconds number of the lease
+---@param numbers integer[] parts that are wanted
+---@param most integer how many of them are taken
+---@return table<integer, autopilot.fleet.TakenPart> by number
+function shared_run.take(opened, id, worker, seconds, numbers, most)
+  local parts = {}
+  local rows = run(opened, take, id, array(numbers), worker, most, worker, seconds, id)
+  for _, row in ipairs(rows) do
+    parts[row[1]] = { taken_for = row[2], round = row[3], tenants = {} }
+  end
+  read_reports(opened, id, parts)
   return parts
 end
 
@@ -188,9 +198,9 @@ end
 -- it is not known whether they were written
 ---@param holds autopilot.fleet.Hold[]; their `reports` are JSON of `{ key =, report =, is_refused =, cooldown = }`
 ---@param cooldown number seconds: the longest cooldown that a report can contain
----@return integer lost number of parts whose reports could not be written, because another worker took the part
+---@return table<integer, true> lost numbers of parts whose reports could not be written: another worker took them
 function shared_run.write(opened, id, worker, batch, holds, cooldown)
-  local rows, reports = {}, {}
+  local rows, reports, lost = {}, {}, {}
   for index, hold in ipairs(holds) do
     rows[index] = {
       part = hold.number,
@@ -202,7 +212,11 @@ function shared_run.write(opened, id, worker, batch, holds, cooldown)
     reports[index] = database.encode("[" .. table.concat(hold.reports, ",") .. "]")
   end
   local given, texts = json.encode(rows), table.concat(reports, " ")
-  return run(opened, write, given, texts, id, worker, id, batch, cooldown, id, id, batch)[1][1]
+  rows = run(opened, write, given, texts, id, worker, id, batch, cooldown, id, id, batch)
+  for _, row in ipairs(rows) do
+    lost[row[1]] = true
+  end
+  return lost
 end
 
 --- Counts the tenants that are done. A batch that was written twice counts once.
@@ -234,8 +248,22 @@ function shared_run.dismiss(opened, id, worker)
   return true
 end
 
---- Marks the run as finished.
-function shared_run.finish(opened, id)
+--- Marks the run as finished, unless it has no report of a tenant in parts that the worker has left to others.
+---@param left table<autopilot.fleet.Hold, true>
+function shared_run.finish(opened, id, left)
+  local parts = {}
+  for hold in pairs(left) do
+    parts[hold.number] = { round = 0, tenants = {} }
+  end
+  read_reports(opened, id, parts)
+  for hold in pairs(left) do
+    for key in pairs(hold.handed_out) do
+      local tenant = parts[hold.number].tenants[key]
+      if not (tenant and tenant.report) then
+        return true
+      end
+    end
+  end
   run(opened, "UPDATE autopilot_run_2 SET finished_at = {now} WHERE id = {run}", id)
   return true
 end

@@ -21,7 +21,7 @@ local shared_run = require "autopilot.fleet.shared_run"
 ---@field before_call fun() called before each wait for the database, to send the requests that are ready
 ---@field elsewhere integer number of tenants reported by other machines, as of the last renewal
 ---@field is_replaced boolean? a newer run has begun; no request is sent any more
----@field has_left_some boolean tenants of this machine have no report of it in the database
+---@field left table<autopilot.fleet.Hold, true> with tenants that have no report of this machine in the database
 local SharedState = {}
 SharedState.__index = SharedState
 
@@ -93,8 +93,8 @@ function SharedState:flush()
   if not lost then
     return nil, message
   end
-  self.has_left_some = self.has_left_some or lost > 0
   for _, hold in ipairs(changed) do
+    self.left[hold] = lost[hold.number] or self.left[hold]
     self.written = self.written + #hold.reports
     hold.reports, hold.ok, hold.is_changed = {}, 0, false
   end
@@ -320,7 +320,7 @@ function SharedState:note(key, given)
   end_entry(self, entry)
   local is_unsent = given.outcome == "cancelled" or (given.network or {}).name == "LEASE_ENDED"
   if is_unsent or hold.is_lost then
-    hold.is_unsettled, self.has_left_some = true, true
+    hold.is_unsettled, self.left[hold] = true, true
     return true
   end
   local ends = noted.cooldown_end_of(given, at, self.cooldown_length)
@@ -333,12 +333,12 @@ end
 
 -- ---- Starting and ending a run -----------------------------------------------------------------------
 
---- Marks the run as finished, unless tenants were left to other machines, which then finish it. It can be joined for
--- `latest_start` seconds; later a new run is started.
+--- Marks the run as finished, unless a tenant has no report that was left to other machines, which then finish it. It
+-- can be joined for `latest_start` seconds; later a new run is started.
 function SharedState:finish()
   local done, message = self:flush()
-  if done and not self.has_left_some then
-    done, message = call(self, "finish")
+  if done then
+    done, message = call(self, "finish", self.left)
   end
   self.lost = message
   return done, message
@@ -379,7 +379,7 @@ return function(given)
     written = 0, -- reports
     before_call = function() end,
     elsewhere = 0,
-    has_left_some = false,
+    left = {},
   }, SharedState)
   local options = { driver = "PostgreSQL", database = given.path }
   self.connection = database.connect(options, shared_run.prepare)

@@ -74,7 +74,7 @@ local modulus = 2147483647 -- a prime; products stay exact in a double
 function Tenants.fraction_of(key)
   local hash = 5381
   for index = 1, #key do
-    hash = (hash * 1103515 + key:byte(index) * 12345 + 1) % modulus
+    hash = (hash * 1103515 + string.byte(key, index) * 12345 + 1) % modulus
   end
   for _ = 1, 3 do -- so that the last characters count as much as the first
     hash = (hash * 1103515 + 12345) % modulus

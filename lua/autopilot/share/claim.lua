@@ -115,7 +115,7 @@ end
 local function begin_wait(client)
   local before = stored_result(client)
   return {
-    until_when = client.options.clock() + longest_wait,
+    began = client.options.clock(),
     seen_trigger = client.memory.newest_trigger, -- the latest that was known before the wait
     watched = {}, -- a set of the ids of the claims that it has waited for
     -- An answer stored before this attempt is not used for it. If the store cannot be read now, such an
@@ -138,7 +138,12 @@ local function new_result(client, state)
   local is_new = not looked_at[writer] and stored.id ~= state.ended_before
   looked_at[writer] = true
   local result = is_new and state.may_join and shared_answer.read(stored, client)
-  return result and state.watched[result.id] and result or nil
+  if not (result and state.watched[result.id]) then
+    return nil
+  end
+  -- The answer came after this wait began, which tells more than Unix time that was set.
+  result.sent = math.min(math.max(result.sent, state.began - result.took), result.sent_latest)
+  return result
 end
 
 --- The answer if a sync was started, but before the call's `since`: no other can be started now.
@@ -255,7 +260,8 @@ local function wait(requests, state)
   local how, seen = client.shared.leases:wait(client.shared.claim_key, {
     sleep = client.options.sleep,
     now = clock,
-    seconds = call.is_single_pass and 0 or math.min(call:time_left(), state.until_when - clock()),
+    seconds = call.is_single_pass and 0
+      or math.min(call:time_left(), state.began + longest_wait - clock()),
   })
   state.unseen = seen and 0 or state.unseen + 1
   if not seen then

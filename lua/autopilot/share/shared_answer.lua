@@ -15,6 +15,7 @@ local shared_answer = {}
 ---@field told_by string id of the claim whose holder stored the answer: `id`, or that of a call that read
 -- the record afterwards
 ---@field sent number when the request was sent; of several, the one that started a sync, else the last
+---@field sent_latest number the latest moment that `sent` can be; later than `sent` only if Unix time was set since
 ---@field took number seconds from `sent` until the answer was stored
 ---@field attempts integer how often it was sent
 ---@field answer table in the shape of a report
@@ -158,14 +159,10 @@ function shared_answer.read(value, client)
     return nil
   end
   local clock = client.service_clock
-  local sent, sent_latest = clock:of_unix(stored.sent)
-  if sent ~= sent_latest then
-    return nil -- Unix time was set since: which sync a record tells of could not be said
-  end
   local unread_since = outcome.of(answer).is_open and stored.unread_since
+  stored.sent, stored.sent_latest = clock:of_unix(stored.sent)
   -- Triggers count from `unread_since` on, so it is the latest moment that it can be.
-  stored.sent, stored.unread_since =
-    sent, unread_since and select(2, clock:of_unix(unread_since)) or nil
+  stored.unread_since = unread_since and select(2, clock:of_unix(unread_since)) or nil
   client:set_retry(answer, answer.retry_after)
   answer.tenant, answer.answered_by, answer.joined = client.tenant, "client", true
   answer.unread = answer.unread or nil

@@ -1,14 +1,14 @@
 --- Stores: shared data of clients and workers. Each is a file of this folder, loaded when it is first used; what
 -- a store must do is described in `autopilot.store.contract`.
 
+local core = require "autopilot.core"
+
 ---@class autopilot.store
 ---@field memory fun(given: autopilot.store.MemoryOptions?): autopilot.Store
 ---@field shared_dict fun(dict: string|table): autopilot.Store
 ---@field sql fun(given: autopilot.store.SqlOptions): autopilot.Store
 ---@field redis fun(given: autopilot.store.RedisOptions): autopilot.Store
 ---@field open fun(text: string): autopilot.Store
-
-local core = require "autopilot.core"
 
 local names = { memory = true, shared_dict = true, sql = true, redis = true }
 

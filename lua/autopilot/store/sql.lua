@@ -5,10 +5,10 @@
 -- method is one statement, which makes it atomic. The clock of the database says what has expired.
 
 local database = require "autopilot.store.database"
+local decode = require("autopilot.base.url").percent_decoded
 local options = require "autopilot.base.options"
-local percent_decoded = require("autopilot.base.url").percent_decoded
 
-local encode, decode = database.encode, percent_decoded
+local encode = database.encode
 
 ---@class autopilot.store.SqlOptions
 ---@field [string] autopilot.NoSuchOption

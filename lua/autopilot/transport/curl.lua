@@ -156,7 +156,7 @@ function Blocking:run(prepared, attempt)
   set:take() -- drops a transfer whose wait was ended by an error, as an interrupt is one
   local transfer = set:add(prepared, attempt)
   self.wait(set, transfer)
-  set:discard(transfer)
+  set:discard(transfer) -- it has finished, and need not be kept
   return transfer:result()
 end
 
