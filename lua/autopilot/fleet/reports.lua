@@ -20,7 +20,7 @@ local messages = {
 -- Names of network failures (`fleet.wire`) that come from the end of a run.
 local ends_of_run = { CANCELLED = true, CLOSED = true, DEADLINE = true }
 
-local function nothing_asked(message)
+local function not_asked_hint(message)
   return "Nothing was asked of the service: " .. message .. "."
 end
 
@@ -45,7 +45,7 @@ function reports.given_up(fleet, task, why, has_begun)
       delivered = "no",
       answered_by = "client",
       gave_up = gave_up,
-      hint = not is_late and nothing_asked(messages[why]) or nil,
+      hint = not is_late and not_asked_hint(messages[why]) or nil,
     })
   end
   return own(fleet, task, {
@@ -69,7 +69,7 @@ function reports.after_run_end(task, of_client)
   local was_not_sent = outcome == "unreachable" or (outcome == "timed_out" and not steps[1])
   if network and was_not_sent and ends_of_run[network.name] and not task.has_posted then
     of_client.outcome, of_client.network = "cancelled", nil
-    of_client.hint = nothing_asked(network.message)
+    of_client.hint = not_asked_hint(network.message)
   end
 end
 
