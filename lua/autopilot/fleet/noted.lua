@@ -80,7 +80,7 @@ function noted.restore(fields)
     end
   end
   fields.recalled = true
-  return report.seal(fields)
+  return report.new(fields)
 end
 
 return noted

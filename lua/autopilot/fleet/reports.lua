@@ -31,7 +31,7 @@ local function own(fleet, task, fields)
   if operation == "status" or operation == "wait" then
     fields.delivered = nil -- they ask for no sync
   end
-  return report.seal(fields)
+  return report.new(fields)
 end
 
 --- For a tenant that is abandoned because the run ends, or was not begun.
@@ -96,7 +96,7 @@ function reports.record_unread(failure, operation)
   if failure.outcome == "unreachable" or failure.outcome == "interrupted" then
     failure.outcome, failure.hint = "interrupted", nil -- a sync may have started, which a read's hint does not say
   end
-  return report.seal(failure)
+  return report.new(failure)
 end
 
 --- For a tenant for which the user's code raised, or returned no report.

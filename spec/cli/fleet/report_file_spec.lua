@@ -118,7 +118,7 @@ describe("the report of a fleet", function()
 
   it("escapes hostile texts", function()
     local summary = FleetSummary.new(true)
-    local failed = report.seal {
+    local failed = report.new {
       operation = "sync",
       outcome = "rejected",
       hint = "see **www.evil.example**",

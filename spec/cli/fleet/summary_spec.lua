@@ -5,7 +5,7 @@ local report = require "autopilot.sync.report"
 
 local function failure(outcome, given)
   local fields = overlay({ operation = "sync", outcome = outcome }, given)
-  return report.seal(fields)
+  return report.new(fields)
 end
 
 local whole = { bad = 0, duplicates = 0 }
