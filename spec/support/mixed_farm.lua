@@ -14,7 +14,7 @@ local by_token = {
   odd = "HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n",
 }
 
---- How many steps of the server an answer takes: others are begun with meanwhile.
+--- How many steps of the server an answer takes: others begin meanwhile.
 local steps_to_answer = 30
 
 --- Whether more has come than the request that is being answered.

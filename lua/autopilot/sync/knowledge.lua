@@ -14,7 +14,7 @@
 ---@field started_at number? when the request that started this client's last sync was sent
 ---@field own_earliest number? earliest possible trigger time of that sync; the service's clock
 ---@field own_latest number? latest possible trigger time of that sync
----@field known autopilot.SyncFact? the latest sync, whoever triggered it
+---@field known autopilot.SyncFact? the latest sync of any client
 ---@field held_until number? when the latest Retry-After ends
 ---@field held_as autopilot.Outcome? the outcome of the answer with that Retry-After
 ---@field completed_trigger number? the latest trigger whose sync a record showed as completed; the service's clock
