@@ -1,4 +1,4 @@
--- Claims challenges: from the headers of a 401 to what the token endpoint is asked for.
+-- Claims challenges: from the headers of a 401 to the claims for the token endpoint.
 
 local base64url = require "autopilot.base.base64url"
 local cjson = require "cjson"

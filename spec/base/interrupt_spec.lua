@@ -1,4 +1,4 @@
--- What the C module knows of the user's interrupt, of the terminal and of files' sizes.
+-- The C module's functions for interrupts, and for files.
 
 local core = require "autopilot.core"
 local emulated_service = require "support.emulated_service"

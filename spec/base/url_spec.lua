@@ -1,4 +1,4 @@
--- Plain http is for this machine: what is it, and what only looks like it. What is percent-encoded.
+-- Plain http is allowed to this machine only: which hosts are it, and which only look like it. Percent-encoding.
 
 local url = require "autopilot.base.url"
 

@@ -3,7 +3,7 @@ local command = require "support.command"
 local emulator = require "autopilot.emulator"
 local files = require "support.files"
 local outcome = require "autopilot.sync.outcome"
-local seal = require("autopilot.sync.report").seal
+local new_report = require("autopilot.sync.report").new
 local overlay = require "support.overlay"
 local scripted = require "autopilot.transport.scripted"
 
@@ -58,8 +58,8 @@ describe("the exit code", function()
     end
     for name in pairs(outcome.all) do
       assert.is_true(listed[name], name)
-      local sealed = seal { outcome = name }
-      assert.equal(sealed.ok, outcome.exit_code(sealed) == 0, name)
+      local made = new_report { outcome = name }
+      assert.equal(made.ok, outcome.exit_code(made) == 0, name)
     end
   end)
 

@@ -1,4 +1,4 @@
--- `--store`: commands that run at the same time ask once, and one that runs later knows what the first has learnt.
+-- `--store`: of simultaneous commands one sends the request, and a later one uses what the first has learnt.
 
 local cjson = require "cjson"
 local command_process = require "support.command_process"

@@ -1,4 +1,4 @@
--- `autopilot-sync token`: what it shows of a token, and that it shows no more.
+-- `autopilot-sync token`: the claims that it prints, and that it prints no more.
 
 local base64url = require "autopilot.base.base64url"
 local cjson = require "cjson"

@@ -1,4 +1,4 @@
--- What `--verbose` tells on standard error, and what it never tells.
+-- What `--verbose` prints on standard error, and what it never prints.
 
 local command = require "support.command"
 local emulator = require "autopilot.emulator"

@@ -1,4 +1,4 @@
--- The client's defaults, and what is left of it when it is closed.
+-- The client's defaults, and what closing it does.
 
 local autopilot_client = require "autopilot.client"
 local core = require "autopilot.core"

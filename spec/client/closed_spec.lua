@@ -1,4 +1,4 @@
--- A client that is closed while it waits for its next attempt tells what the last one came to.
+-- A client that is closed while it waits for its next attempt reports the result of the last one.
 
 local overlay = require "support.overlay"
 local retry = require "autopilot.retry"

@@ -1,4 +1,4 @@
--- `client:doctor`: what it finds, that it names the first fault, and that it asks for no sync.
+-- `client:doctor`: what it finds, that it names the first fault, and that it starts no sync.
 
 local base64url = require "autopilot.base.base64url"
 local cjson = require "cjson"

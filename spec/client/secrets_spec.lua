@@ -1,4 +1,4 @@
--- No option forges a header, and none that is a secret is shown.
+-- No option can forge a header, and no secret option is shown.
 
 local autopilot_client = require "autopilot.client"
 local mistakes = require "support.mistakes"

@@ -1,4 +1,4 @@
--- What the library opens stays its own: programs that the process starts do not inherit it, and what the
+-- The library's descriptors are private: programs that the process starts do not inherit them, and what the
 -- process prints does not get into a connection.
 
 local emulated_service = require "support.emulated_service"

@@ -1,4 +1,4 @@
--- core.read_waiting: what waits in a pipe, and no waiting for more.
+-- core.read_waiting: reads the data that a pipe has now, and does not wait for more.
 
 local core = require "autopilot.core"
 local files = require "support.files"

@@ -1,4 +1,4 @@
--- No transfer is without an end, whatever is asked for, also none that waits for a connection.
+-- Every transfer ends, for any deadline, even if it waits for a connection.
 
 local core = require "autopilot.core"
 local hostile = require "support.hostile_server"

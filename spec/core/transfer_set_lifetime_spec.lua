@@ -1,5 +1,5 @@
--- core.transfer_set: who keeps whom alive, and when things end. Whatever order things are dropped in, and
--- whenever, nothing is used after it is gone.
+-- core.transfer_set: which object keeps which alive, and when transfers end. Objects may be collected in any order
+-- and at any time, and none is used afterwards.
 
 local core = require "autopilot.core"
 local hostile = require "support.hostile_server"

@@ -1,5 +1,5 @@
--- core.transfer_thread as Lua sees it: what is handed over and handed back, what is raised, and that
--- nothing is used after it is gone, in whatever order it goes. How it hands over is tried in spec/c.
+-- core.transfer_thread in Lua: submitting and taking transfers, the errors that it raises, and that
+-- nothing is used after it was freed, in any order. The exchange between the threads is tested in spec/c.
 
 local core = require "autopilot.core"
 local hostile = require "support.hostile_server"

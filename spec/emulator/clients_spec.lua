@@ -1,4 +1,4 @@
--- What other clients of Entra ask for and say besides: MSAL in its languages, the SDKs of Azure, `az`.
+-- Requests of other clients of Entra: MSAL in its languages, the SDKs of Azure, `az`.
 
 local base64url = require "autopilot.base.base64url"
 local cjson = require "cjson"

@@ -1,4 +1,4 @@
--- The emulated service does with a sync, with its record and with every answer what the real one does.
+-- The emulated service handles a sync, its record and every answer as the real one does.
 
 local cjson = require "cjson.safe"
 local emulated_graph = require "support.emulated_graph"

@@ -1,4 +1,4 @@
--- Every way in which a request can go wrong on its way can be had from the emulated service.
+-- The emulated service can produce every fault of a request on its way.
 
 local emulated_graph = require "support.emulated_graph"
 

@@ -1,4 +1,4 @@
--- The emulated service is used with what others use: the libraries of Microsoft for JavaScript.
+-- The emulated service with other clients: the libraries of Microsoft for JavaScript.
 
 local base64url = require "autopilot.base.base64url"
 local cjson = require "cjson.safe"

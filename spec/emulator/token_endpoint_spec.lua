@@ -1,4 +1,4 @@
--- The emulated token endpoint gives applications tokens, and tells in Entra's words why it does not.
+-- The emulated token endpoint gives tokens to applications, or refuses them in Entra's words.
 
 local base64url = require "autopilot.base.base64url"
 local cjson = require "cjson.safe"

@@ -1,5 +1,5 @@
--- Over HTTP/2 an answer may be read from the socket while another transfer has its turn. It is handed
--- out all the same, though neither the socket nor a timer will tell of it again.
+-- Over HTTP/2 an answer may be read from the socket while another transfer is processed. It is returned
+-- nevertheless, although neither the socket nor a timer reports it again.
 
 local autopilot = require "autopilot"
 local core = require "autopilot.core"

@@ -1,4 +1,4 @@
--- Code of the user's in a fleet: what it may be, and what it is given of the fleet's time.
+-- A user's own code in a fleet: what it may be, and how much of the fleet's time it gets.
 
 local world = require "support.fleet_world"
 

@@ -1,4 +1,4 @@
--- Kindness and speed: a service that throttles everybody is asked less and recovers, a dead one is
+-- The rate of requests: a service that throttles is asked less and recovers, an unreachable one is
 -- hardly asked at all, and retries never become a storm.
 
 local Circuit = require "autopilot.fleet.circuit"

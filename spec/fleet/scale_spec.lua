@@ -1,4 +1,4 @@
--- The whole of it: the command, its state file, nginx with the emulated service behind it, a token for
+-- An end-to-end test: the command, its state file, nginx with the emulated service behind it, a token for
 -- each tenant, random faults, and a kill in the middle. What is reported of every tenant is compared
 -- with what the service saw.
 --

@@ -1,4 +1,4 @@
--- A run of a fleet that several machines share: who joins it, when it has ended, and when it is taken up again.
+-- A run of a fleet that several machines share: which machines join it, when it is finished, and when it is resumed.
 
 local autopilot = require "autopilot"
 local core = require "autopilot.core"

@@ -1,4 +1,4 @@
--- A tenant's own deadline that cuts a request short says nothing of the host, or of the tenant.
+-- A tenant's own deadline that cuts a request short proves nothing about the host, or the tenant.
 
 local new_fleet = require "autopilot.fleet"
 local socket = require "socket"

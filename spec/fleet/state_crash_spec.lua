@@ -21,7 +21,7 @@ io.stdout:setvbuf "no"
 print(core.process_id())
 local state = assert(fleet_state.open { path = path })
 for number = state.done_before + 1, 100000 do
-  local done = report.seal { operation = "sync", outcome = "started", tenant = "t" .. number }
+  local done = report.new { operation = "sync", outcome = "started", tenant = "t" .. number }
   assert(state:note("graph/t" .. number, done))
   print(number)
   if number % 40 == 0 then
@@ -121,7 +121,7 @@ describe("the state file of a fleet", function()
 
     local function note(key)
       local outcome = chance:pick(outcomes)
-      local given = report.seal { operation = "sync", outcome = outcome, elapsed = now % 1000 }
+      local given = report.new { operation = "sync", outcome = outcome, elapsed = now % 1000 }
       local ends
       if outcome == "started" then
         model.runs[subject].done[key] = now % 1000
@@ -167,7 +167,7 @@ describe("the state file of a fleet", function()
     local function open_and_note(first, last, sizes)
       local state = assert(fleet_state.open { path = path })
       for number = first, last do
-        state:note("graph/" .. number, report.seal { operation = "sync", outcome = "started" })
+        state:note("graph/" .. number, report.new { operation = "sync", outcome = "started" })
         sizes[number] = select(2, core.file_kind(path .. "-wal"))
       end
       return state
@@ -202,7 +202,7 @@ describe("the state file of a fleet", function()
   it("with a damaged byte is refused, or read without an error", function()
     local state = assert(fleet_state.open { path = path })
     for index = 1, 50 do
-      state:note("graph/" .. index, report.seal { operation = "sync", outcome = "started" })
+      state:note("graph/" .. index, report.new { operation = "sync", outcome = "started" })
     end
     state:close()
     local whole = files.read(path)

@@ -1,4 +1,4 @@
--- `ensure` over a run that was killed: what it had asked for is not asked for again.
+-- `ensure` over a run that was killed: a sync that was requested is not requested again.
 
 local autopilot = require "autopilot"
 local hostile = require "support.hostile_server"

@@ -1,4 +1,4 @@
--- `state = "file"` of a fleet: opened, resumed and let go of by the fleet itself.
+-- `state = "file"` of a fleet: opened, resumed and closed by the fleet itself.
 
 local emulator = require "autopilot.emulator"
 local files = require "support.files"

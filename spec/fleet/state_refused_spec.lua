@@ -1,4 +1,4 @@
--- A fleet's state after a refusal: what was refused has started nothing, whatever the record shows later.
+-- A fleet's state after a refusal: a refused request has started nothing, whatever the record shows later.
 
 local state_of_specs = require "support.state_file"
 local world = require "support.fleet_world"

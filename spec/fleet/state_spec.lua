@@ -32,7 +32,7 @@ describe("autopilot.fleet.state", function()
 
     it("no failure as done: it is tried again", function()
       local state = file:open()
-      state:note("a", report.seal { operation = "sync", outcome = "forbidden", elapsed = 1 })
+      state:note("a", report.new { operation = "sync", outcome = "forbidden", elapsed = 1 })
       assert.is_nil(state:known "a")
     end)
 
@@ -56,7 +56,7 @@ describe("autopilot.fleet.state", function()
       local state = file:open()
       state:note(
         "refused",
-        report.seal { operation = "sync", outcome = "cooldown", retry_at = start + 345.25 }
+        report.new { operation = "sync", outcome = "cooldown", retry_at = start + 345.25 }
       )
       assert.equal(start + 345.25, state:cooldown "refused")
       state:note("read", {
@@ -74,7 +74,7 @@ describe("autopilot.fleet.state", function()
       local state = file:open()
       state:note("a", started "a")
       file.now = start + 10
-      state:note("a", report.seal { operation = "sync", outcome = "unreachable" })
+      state:note("a", report.new { operation = "sync", outcome = "unreachable" })
       assert.equal(start + 610, state:cooldown "a")
     end)
 
@@ -89,7 +89,7 @@ describe("autopilot.fleet.state", function()
       local state = file:open()
       state:note(
         "a",
-        report.seal {
+        report.new {
           operation = "ensure",
           outcome = "completed",
           last_manual_trigger = start + 3600 - 100,

@@ -1,4 +1,4 @@
--- What waits in line in a fleet and is given up there was not sent: no report says or fears that it was.
+-- A request that was abandoned in a fleet's queue was not sent: no report says that it was, or may have been.
 
 local autopilot = require "autopilot"
 local fleet_world = require "support.fleet_world"

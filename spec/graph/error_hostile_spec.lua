@@ -1,4 +1,4 @@
--- Whatever the bytes: nothing raises, what comes out is well formed and true, the work is bounded.
+-- Random bodies: nothing raises, the result is well formed and true, the work is bounded.
 -- A failing case names its seed; GRAPH_ERROR_SEED repeats it. Where a tool slows the specs down
 -- (SPEC_PATIENCE) there are fewer and shorter cases.
 

@@ -1,4 +1,4 @@
--- Every form in which a refusal was seen is read: code, sentence, reason and ids, wherever they stand.
+-- Every known form of a refusal is read: code, sentence, reason and ids, at any depth.
 
 local error_bodies = require "support.error_bodies"
 local graph_error = require "autopilot.graph.error"

@@ -1,4 +1,4 @@
--- What a service error means: a right that is missing, and which, or a licence.
+-- The meaning of a service error: a missing permission, and which, or a missing licence.
 
 local error_bodies = require "support.error_bodies"
 local graph_error = require "autopilot.graph.error"

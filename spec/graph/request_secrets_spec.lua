@@ -1,4 +1,4 @@
--- Nothing of the token comes back, whatever a service echoes and wherever.
+-- No part of the token appears in a report, wherever a service echoes it.
 
 local refused_token = require "support.refused_token"
 local token_world = require "support.token_world"

@@ -1,5 +1,5 @@
--- One authorised request: what it is sent with, what the report has of its answer or of the lack of
--- one, and what an HTTP layer may do.
+-- One authorised request: its headers, what the report has of its answer or of a network failure,
+-- and what an HTTP layer may do.
 
 local mistakes = require "support.mistakes"
 local retry = require "autopilot.retry"

@@ -1,4 +1,4 @@
--- The token of a request: what its provider is asked, how it may fail, and when it is asked again.
+-- The token of a request: the provider's arguments, its failures, and when it is asked again.
 
 local cached = require "autopilot.token.cached"
 local refused_token = require "support.refused_token"

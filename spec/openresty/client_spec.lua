@@ -1,5 +1,5 @@
 -- How a client made for OpenResty waits, and where it cannot wait, without nginx.
--- spec/openresty_nginx_spec.lua runs it in real nginx.
+-- spec/openresty/nginx_spec.lua runs it in real nginx.
 
 local fake_openresty = require "support.fake_openresty"
 

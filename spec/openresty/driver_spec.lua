@@ -1,4 +1,4 @@
--- Who steps the transfers of an OpenResty worker, without nginx.
+-- How the transfers of an OpenResty worker are driven, without nginx.
 
 local fake_openresty = require "support.fake_openresty"
 

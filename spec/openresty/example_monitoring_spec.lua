@@ -1,4 +1,4 @@
--- The board for Grafana and the rules for Prometheus ask for metrics that the portal has, by labels that these have.
+-- The Grafana dashboard and the Prometheus rules use metrics that the portal has, with labels that these have.
 
 local cjson = require "cjson.safe"
 local example_world = require "support.example_world"

@@ -1,4 +1,4 @@
--- autopilot.openresty in real nginx: many calls at once, every phase, and what goes wrong between a worker
+-- autopilot.openresty in real nginx: many calls at once, every phase, and failures between a worker
 -- and the service. What happens to whole workers is in workers_spec, the example in example_spec.
 
 local nginx_world = require "support.nginx_world"

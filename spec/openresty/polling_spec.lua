@@ -1,4 +1,4 @@
--- Who steps the transfers of a worker that polls, in virtual time and without nginx.
+-- How the transfers of a worker that polls are driven, in virtual time and without nginx.
 
 local fake_openresty = require "support.fake_openresty"
 

@@ -1,4 +1,4 @@
--- What the workers of real nginx know together: many calls for one tenant, one request.
+-- Shared knowledge of the workers of real nginx: many calls for one tenant, one request.
 
 local cjson = require "cjson.safe"
 local nginx_configuration = require "support.nginx_configuration"

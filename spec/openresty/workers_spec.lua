@@ -1,4 +1,4 @@
--- autopilot.openresty and what befalls whole workers: several of them, a reload, a crash, a name server
+-- autopilot.openresty and events of whole workers: several of them, a reload, a crash, a name server
 -- that does not answer.
 
 local cjson = require "cjson.safe"

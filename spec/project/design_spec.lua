@@ -1,4 +1,4 @@
--- doc/design.md is true: the files that it lists for three operations are those that calls go through, in
+-- doc/design.md is correct: the files that it lists for three operations are those that calls use, in
 -- that order, and every file that it names exists.
 --
 -- After files were moved or calls changed, the failure prints the lists as they are now: copy the names into the

@@ -1,5 +1,5 @@
--- The examples for schedulers, build servers and containers: they can be read, the command accepts what they ask of
--- it, and what they name is there. The portal has specs of its own in spec/openresty.
+-- The examples for schedulers, build servers and containers: they can be parsed, the command accepts their options,
+-- and the files that they name exist. The portal has its own specs in spec/openresty.
 
 local command_process = require "support.command_process"
 local emulated_service = require "support.emulated_service"

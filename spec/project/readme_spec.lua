@@ -1,4 +1,4 @@
--- The README and the pages in doc/ are right: their examples of Lua run as they are printed, against an emulated
+-- The README and the pages in doc/ are correct: their examples of Lua run as they are printed, against an emulated
 -- service and in virtual time; their links lead somewhere; every page is linked from the README.
 
 local autopilot = require "autopilot"

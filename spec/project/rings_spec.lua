@@ -1,4 +1,4 @@
--- The architecture, checked: which file may include or require which.
+-- The architecture: which file may include or require which.
 
 local source_tree = require "support.source_tree"
 

@@ -1,4 +1,4 @@
--- What editors know: the annotations of LuaCATS declare every name that the pages promise, and the C module.
+-- Annotations for editors: those of LuaCATS declare every name in the pages, and the C module.
 --
 -- The names come from the tables in doc/, from the library itself and from src/. Where lua-language-server is on
 -- PATH it is asked, too: it has to find the mistakes of a script.

@@ -1,4 +1,4 @@
--- A Retry-After binds the next request to that host, whatever it asks and whichever request it came with.
+-- A Retry-After delays the next request to that host, of any kind and after any request.
 
 local retry = require "autopilot.retry"
 local virtual_world = require "support.virtual_world"

@@ -332,9 +332,9 @@ describe("a mistake in the options of autopilot.retry.policy", function()
   )
 
   it("is raised for an outcome in 'on' that no failure has", function()
-    local seal = require("autopilot.sync.report").seal
+    local new_report = require("autopilot.sync.report").new
     for name in pairs(require("autopilot.sync.outcome").all) do
-      if seal({ outcome = name }).ok then
+      if new_report({ outcome = name }).ok then
         assert.matches("unknown option 'on%." .. name .. "'", mistake { on = { name } })
       else
         assert.equal(0, (ask(retry.policy { on = { name } }, { report = name })))

@@ -1,4 +1,4 @@
--- A call whose deadline was over, or that died, while it held the claim: another call goes on for it.
+-- A call whose deadline was over, or that died, while it held the claim: another call continues its work.
 
 local overlapping_calls = require "support.overlapping_calls"
 local overlay = require "support.overlay"

@@ -1,4 +1,4 @@
--- Of all calls that share a store one at a time asks for a tenant; the others take its answer.
+-- Of all calls that share a store, one at a time sends a request for a tenant; the others return its answer.
 
 local overlapping_calls = require "support.overlapping_calls"
 local world = require "support.virtual_world"

@@ -1,4 +1,4 @@
--- A call that finds the tenant claimed waits for the other call's answer as long as one can come.
+-- A call that finds the tenant claimed waits for the other call's answer while one can come.
 
 local overlapping_calls = require "support.overlapping_calls"
 local retry = require "autopilot.retry"

@@ -1,4 +1,4 @@
--- What a client tells and learns of a tenant where clocks differ, and where it learns something while its own call
+-- What a client reports and learns about a tenant if clocks differ, or if it learns something while its own call
 -- is under way.
 
 local retry = require "autopilot.retry"

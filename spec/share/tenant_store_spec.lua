@@ -1,4 +1,4 @@
--- What one client has learnt of a tenant another client with the same store knows, without a request.
+-- A client uses what other clients with the same store have learnt about a tenant, without a request.
 
 local Client = require "autopilot.client.client"
 local mistakes = require "support.mistakes"

@@ -1,4 +1,4 @@
--- What every store promises, kept in real nginx by its own shared memory, and by Redis over its sockets.
+-- The contract of stores, in real nginx: its own shared memory, and Redis over its sockets.
 
 local certificates = require "support.certificates"
 local cjson = require "cjson.safe"

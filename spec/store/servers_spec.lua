@@ -1,5 +1,5 @@
--- What every store promises, kept by real databases: SQLite, PostgreSQL, MariaDB and Redis; and what a store
--- says when its database is away, refuses it or holds something else.
+-- The contract of stores, with real databases: SQLite, PostgreSQL, MariaDB and Redis; and a store's messages
+-- when its database is unreachable, refuses it or holds something else.
 --
 -- The database's own clock says what has expired: so these specs wait for real, for some hundredths of a second.
 

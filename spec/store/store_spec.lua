@@ -1,4 +1,4 @@
--- What every store promises (`support.store_contract`), and what each does beyond it.
+-- The contract of stores (`support.store_contract`), and what each store does beyond it.
 
 local contract = require "support.store_contract"
 local core = require "autopilot.core"

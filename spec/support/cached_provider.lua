@@ -1,4 +1,4 @@
---- A provider that counts and is cached, for specs: it gives token-1, token-2, … in a world whose clock
+--- A cached provider that counts its calls, for specs: it gives token-1, token-2, … in a world whose clock
 -- only the spec moves, and in which sleeping lets other coroutines run.
 
 local cached = require "autopilot.token.cached"

@@ -1,4 +1,4 @@
---- The judge of a history: holds what the client claimed against what truly was.
+--- The judge of a history: compares the client's reports with what really happened.
 --
 -- Exact, on the service's own time, also where a clock is set in the middle of a call. Two things cannot be
 -- known by any client, and are counted apart: on which side of our sending somebody else's stamp lies that

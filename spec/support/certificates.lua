@@ -1,7 +1,7 @@
 --- Certificates for TLS on loopback, made by the openssl command when a spec asks for them.
 --
 -- One authority (`ca`) signs `good` (127.0.0.1 and *.example.test), `expired` and `wrong_host`;
--- `untrusted` has signed itself. All share one key. What a server does with them is left to others.
+-- `untrusted` has signed itself. All share one key. How a server uses them is left to the specs.
 
 local files = require "support.files"
 

@@ -1,4 +1,4 @@
---- Random choices that can be taken again: from a seed, or from a list that a failing case left.
+--- Random choices that can be repeated: from a seed, or from the list of a failing case.
 --
 -- The first of every alternative is the plainest, and it is what a zero chooses. So a failing case is
 -- made smaller by zeros and by leaving choices out, without knowing what they mean.

@@ -1,6 +1,6 @@
 --- What a client of a history knows: of the service's clock, of cooldowns, of refusals.
 --
--- Worked out from the answers that it heard, without a look at the client itself.
+-- Computed from the answers that it received, without a look at the client itself.
 
 local knowledge = {}
 

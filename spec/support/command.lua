@@ -1,4 +1,4 @@
---- Runs the command in this process, for specs: everything it prints is caught, nothing is inherited.
+--- Runs the command in this process, for specs: its output is captured, nothing is inherited.
 
 local assert = require "luassert"
 local cli = require "autopilot.cli"

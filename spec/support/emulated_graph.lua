@@ -1,4 +1,4 @@
---- An emulator that is asked as Graph is, in this process: with one good token, from a moment that is known.
+--- An emulator of Graph in this process: with one valid token, from a known start time.
 
 local cjson = require "cjson.safe"
 local emulator = require "autopilot.emulator"

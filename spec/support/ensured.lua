@@ -1,4 +1,4 @@
---- What must hold of a report of `client:ensure`, and of what the service got from it.
+--- What must be true of a report of `client:ensure`, and of the requests that the service got from it.
 
 local assert = require "luassert"
 

@@ -1,4 +1,4 @@
---- Files of a spec.
+--- Helpers for the files of a spec.
 
 local files = {}
 

@@ -1,4 +1,4 @@
---- Answers over HTTP/1.1 as a hostile server gives them, and what may come of one.
+--- Answers over HTTP/1.1 of a hostile server, and the results that they may have.
 
 local assert = require "luassert"
 local hostile = require "support.hostile_server"

@@ -1,6 +1,6 @@
 --- RSA keys and certificates of applications, made by the openssl command when a spec asks for them.
 --
--- What proves a signature is the openssl command, too: nothing of ours judges itself.
+-- Signatures are verified by the openssl command, too, and not by this library.
 
 local files = require "support.files"
 

@@ -1,4 +1,4 @@
---- Which libcurl is loaded, for what differs between its versions (doc/worlds.md).
+--- The version of the loaded libcurl, for differences between versions (doc/worlds.md).
 
 local core = require "autopilot.core"
 

@@ -1,4 +1,4 @@
---- A caller's mistake raises, at the line that made it: what catches it, and looks at its place.
+--- Checks that a caller's mistake raises, at the line that made it.
 
 local assert = require "luassert"
 local new_client = require "autopilot.client"

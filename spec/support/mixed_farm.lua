@@ -1,7 +1,7 @@
 --- A host whose nodes speak different versions of HTTP, or whose clients do.
 --
 -- Connections over HTTP/1.1 answer by the token: `even` in it is answered 204, `odd` 409. Those over HTTP/2
--- answer 404, which none of the others does. So an answer that becomes another request's is seen.
+-- answer 404, which none of the others does. So an answer that becomes another request's is detected.
 
 local hostile = require "support.hostile_server"
 local http2 = require "support.http2_frames"
@@ -14,7 +14,7 @@ local by_token = {
   odd = "HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n",
 }
 
---- How many steps of the server an answer takes: others are begun with meanwhile.
+--- How many steps of the server an answer takes: others begin meanwhile.
 local steps_to_answer = 30
 
 --- Whether more has come than the request that is being answered.

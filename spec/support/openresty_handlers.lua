@@ -1,4 +1,4 @@
---- What runs inside nginx in the specs of `autopilot.openresty`: one function for each thing to try.
+--- The code that runs inside nginx in the specs of `autopilot.openresty`: one function for each test.
 --
 -- A location names the function; its result is the answer, as JSON. See support.openresty_world.
 

@@ -1,4 +1,4 @@
---- Lays what a test gives over what it would have otherwise.
+--- Merges a test's values over the defaults.
 
 ---@param defaults table takes the fields
 ---@param given table? nil: none

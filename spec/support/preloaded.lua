@@ -1,4 +1,4 @@
---- Programs in processes of their own, in which functions of the system's libraries are replaced.
+--- Runs programs with functions of the system's libraries replaced.
 
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"

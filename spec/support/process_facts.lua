@@ -1,4 +1,4 @@
---- What Linux tells of a process.
+--- What Linux shows about a process.
 
 local shell = require "autopilot.cli.emulate.shell"
 

@@ -1,4 +1,4 @@
---- What holds for every report of one call, whatever happened: for the judges of random histories.
+--- Rules for every report of one call, for the judges of random histories.
 
 local report_rules = {}
 

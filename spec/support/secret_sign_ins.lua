@@ -1,4 +1,4 @@
---- Every way to sign in with a secret that can be found again, wherever it comes out.
+--- Every way to sign in, with a secret that can be recognized in any output.
 
 local azure_pipelines = require("autopilot.token.application").azure_pipelines
 local cached = require "autopilot.token.cached"

@@ -1,4 +1,4 @@
---- Random numbers that can be had again: the same in every Lua for the same seed.
+--- Random numbers that can be repeated: the same in every Lua for the same seed.
 
 local SeededRandom = {}
 SeededRandom.__index = SeededRandom

@@ -19,7 +19,7 @@ shared_runs.obstacle = database_server.obstacle "PostgreSQL"
 ---@param network_name string?
 function shared_runs.report(outcome, delivered, network_name)
   local network = network_name and { name = network_name, stage = "send", message = "not sent" }
-  return report.seal {
+  return report.new {
     operation = "sync",
     outcome = outcome,
     delivered = delivered,

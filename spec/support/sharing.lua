@@ -1,4 +1,4 @@
---- The judge of calls that overlap: holds what was posted and claimed against what truly was.
+--- The judge of calls that overlap: compares requests and reports with what really happened.
 --
 -- A store that fails excuses a request in vain, never a false claim. So does a worker that died with
 -- its claim, and what it had not reported yet.

@@ -64,7 +64,7 @@ end
 ---@param tenant string
 ---@return autopilot.Report
 function state_file.started(tenant)
-  return report.seal {
+  return report.new {
     operation = "sync",
     outcome = "started",
     tenant = tenant,

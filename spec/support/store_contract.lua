@@ -1,4 +1,4 @@
---- What every store promises, as functions that run under busted and inside nginx alike.
+--- The contract of stores, as functions that run under busted and inside nginx alike.
 
 local contract = {}
 

@@ -1,4 +1,4 @@
---- What lies between a client and the tenant model: latencies, losses, gateways, and the answers' form.
+--- The network between a client and the tenant model: latencies, losses, gateways, and the answers' form.
 --
 -- A transport of the client. It knows what became of every request: when it arrived, how often,
 -- what it did there and what the client heard of that.

@@ -1,4 +1,4 @@
---- What a token provider is asked in, for specs: a transport, a clock that only sleeping moves.
+--- The world of a token provider, for specs: a transport, and a clock that only sleeping advances.
 
 local cjson = require "cjson.safe"
 local emulator = require "autopilot.emulator"

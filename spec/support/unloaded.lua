@@ -1,4 +1,4 @@
---- Modules of ours that are not loaded, and files that can no longer be opened, for specs.
+--- Modules of the library that are not loaded, and files that can no longer be opened, for specs.
 
 local unloaded = {}
 

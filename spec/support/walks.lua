@@ -1,4 +1,4 @@
---- Which files an operation goes through, for the specs of doc/design.md. Also a program:
+--- The files that an operation uses, for the specs of doc/design.md. Also a program:
 --
 --     .ci/with-lua lua5.4 lua5.4 spec/support/walks.lua
 --

@@ -1,6 +1,6 @@
 --- Asks a hostile server through the libcurl transport, and checks what must hold whatever happens:
 -- nothing raises, the failure is told in full and truthfully, no secret is in it, and the transport
--- works afterwards. What is particular to a fault stands in its spec.
+-- works afterwards. The checks of a particular fault are in its spec.
 
 local assert = require "luassert"
 local certificates = require "support.certificates"

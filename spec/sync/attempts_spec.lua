@@ -1,4 +1,4 @@
--- The retry loop: what is asked again and when, and what makes it stop.
+-- The retry loop: which requests are repeated, when, and what ends it.
 
 local retry = require "autopilot.retry"
 local scripted = require "autopilot.transport.scripted"

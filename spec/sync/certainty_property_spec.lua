@@ -1,4 +1,4 @@
--- What is reported is true: random histories of a tenant, its network and its clients, in virtual time.
+-- Reports are true: random histories of a tenant, its network and its clients, in virtual time.
 --
 -- The seed is printed. CERTAINTY_SEED repeats a run, CERTAINTY_HISTORIES says how many: by default 20,000,
 -- 2,000 on another Lua than 5.4, 200 where a tool slows the specs down. A failing history is made

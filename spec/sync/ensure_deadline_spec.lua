@@ -1,4 +1,4 @@
--- client:ensure is back in time, and tells how far it came.
+-- client:ensure returns in time, and reports how far it came.
 
 local stores = require "autopilot.store"
 local virtual_world = require "support.virtual_world"

@@ -1,4 +1,4 @@
--- client:ensure, when a sync or a request for it fails: mends what patience mends, and tells the rest as it is.
+-- client:ensure, when a sync or a request for it fails: retries temporary failures, and reports all others.
 
 local ensured = require "support.ensured"
 local virtual_world = require "support.virtual_world"

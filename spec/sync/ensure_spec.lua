@@ -1,4 +1,4 @@
--- client:ensure: makes true that a sync was triggered since a moment, with as few requests as can be.
+-- client:ensure: makes sure that a sync was triggered since a given time, with as few requests as possible.
 
 local ensured = require "support.ensured"
 local mistakes = require "support.mistakes"

@@ -1,4 +1,4 @@
--- What a client remembers of its tenant, and which questions are in vain.
+-- What a client remembers of its tenant, and which requests would be in vain.
 
 local ServiceClock = require "autopilot.sync.service_clock"
 local TenantMemory = require "autopilot.sync.knowledge"

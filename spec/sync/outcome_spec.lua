@@ -1,7 +1,7 @@
 -- The table of outcomes: every answer of a service has one meaning, and every failure a hint.
 
 local outcome = require "autopilot.sync.outcome"
-local seal = require("autopilot.sync.report").seal
+local new_report = require("autopilot.sync.report").new
 local virtual_world = require "support.virtual_world"
 
 --- The hint of a report with this outcome, error and network failure.
@@ -88,7 +88,7 @@ describe("autopilot.sync.outcome", function()
       timed_out = false,
     }
     for name, ok in pairs(names) do
-      assert.equal(ok, seal({ outcome = name }).ok, name)
+      assert.equal(ok, new_report({ outcome = name }).ok, name)
       if ok then
         assert.is_nil(hint_of_failure(name))
       else

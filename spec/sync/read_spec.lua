@@ -1,4 +1,4 @@
--- Reading the tenant's record: one request where one is enough, and nothing that was read is forgotten.
+-- Reading the tenant's record: one request if one is enough, and all that was read is remembered.
 
 local retry = require "autopilot.retry"
 local virtual_world = require "support.virtual_world"

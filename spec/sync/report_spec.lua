@@ -1,13 +1,13 @@
--- The report's one line, and what seals it.
+-- The report: its line of text, and how it is completed.
 
 local report = require "autopilot.sync.report"
 local virtual_world = require "support.virtual_world"
 
-local seal = report.seal
+local new_report = report.new
 
 describe("autopilot.sync.report", function()
   it("is one line: tenant, result, when to ask again, and the ids for support", function()
-    local line = tostring(seal {
+    local line = tostring(new_report {
       operation = "sync",
       tenant = "contoso",
       outcome = "cooldown",
@@ -23,13 +23,15 @@ describe("autopilot.sync.report", function()
   end)
 
   it("omits what is empty", function()
-    assert.equal("sync: started", tostring(seal { operation = "sync", outcome = "started" }))
-    assert.equal("ensure: fresh", tostring(seal { operation = "ensure", outcome = "fresh" }))
+    assert.equal("sync: started", tostring(new_report { operation = "sync", outcome = "started" }))
+    assert.equal("ensure: fresh", tostring(new_report { operation = "ensure", outcome = "fresh" }))
     assert.equal(
       "status x: completed",
-      tostring(seal { operation = "status", tenant = "x", ok = true, sync_status = "completed" })
+      tostring(
+        new_report { operation = "status", tenant = "x", ok = true, sync_status = "completed" }
+      )
     )
-    assert.equal("status: ok", tostring(seal { operation = "status", ok = true }))
+    assert.equal("status: ok", tostring(new_report { operation = "status", ok = true }))
   end)
 
   it("says that it is the answer to another call's request", function()
@@ -40,7 +42,7 @@ describe("autopilot.sync.report", function()
   it("gives the service's or the network's message", function()
     assert.equal(
       "sync: forbidden, Not you. (HTTP 403)",
-      tostring(seal {
+      tostring(new_report {
         operation = "sync",
         outcome = "forbidden",
         status = 403,
@@ -49,11 +51,13 @@ describe("autopilot.sync.report", function()
     )
     assert.equal(
       "sync: rejected, BadRequest",
-      tostring(seal { operation = "sync", outcome = "rejected", error = { code = "BadRequest" } })
+      tostring(
+        new_report { operation = "sync", outcome = "rejected", error = { code = "BadRequest" } }
+      )
     )
     assert.equal(
       "sync: unreachable, tls: certificate has expired (delivered: no)",
-      tostring(seal {
+      tostring(new_report {
         operation = "sync",
         outcome = "unreachable",
         delivered = "no",
@@ -63,7 +67,7 @@ describe("autopilot.sync.report", function()
   end)
 
   it("stays one line for any texts in it", function()
-    local line = tostring(seal {
+    local line = tostring(new_report {
       operation = "sync",
       tenant = "con\ntoso",
       outcome = "rejected",
@@ -94,16 +98,16 @@ describe("autopilot.sync.report", function()
   end)
 
   it("has ok and a hint by its outcome", function()
-    local failure = seal { operation = "sync", outcome = "in_progress" }
+    local failure = new_report { operation = "sync", outcome = "in_progress" }
     assert.is_false(failure.ok)
     assert.is_truthy(failure.hint)
-    local success = seal { operation = "sync", outcome = "started" }
+    local success = new_report { operation = "sync", outcome = "started" }
     assert.is_true(success.ok)
     assert.is_nil(success.hint)
   end)
 
   it("keeps a more specific hint", function()
-    local failure = seal { operation = "sync", outcome = "forbidden", hint = "Ask Ada." }
+    local failure = new_report { operation = "sync", outcome = "forbidden", hint = "Ask Ada." }
     assert.equal("Ask Ada.", failure.hint)
   end)
 

@@ -1,4 +1,4 @@
--- client:status: the record, and when a sync may be asked for.
+-- client:status: the record, and when a sync is possible.
 
 local virtual_world = require "support.virtual_world"
 

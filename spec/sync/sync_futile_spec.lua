@@ -1,4 +1,4 @@
--- client:sync asks for nothing that would be in vain, as far as it knows of a cooldown or a Retry-After.
+-- client:sync sends no request that would be in vain because of a known cooldown or Retry-After.
 
 local retry = require "autopilot.retry"
 local virtual_world = require "support.virtual_world"

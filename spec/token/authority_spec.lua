@@ -15,7 +15,7 @@ local function find(given, ask, fallback, variables)
 end
 
 describe("autopilot.token.authority", function()
-  it("asks for no token for the Graph of another cloud", function()
+  it("refuses a token for the Graph of another cloud", function()
     for _, case in ipairs {
       { "china", "https://graph.microsoft.com/.default", "global" },
       { "global", "HTTPS://Graph.Microsoft.US/.default", "us_gov" },
@@ -37,7 +37,7 @@ describe("autopilot.token.authority", function()
     assert.are.equal("https://vault.test/.default", elsewhere.scope)
   end)
 
-  it("goes to the authority of the client's cloud, for that cloud's scope", function()
+  it("uses the authority of the client's cloud, for that cloud's scope", function()
     for cloud, expected in pairs {
       global = { "https://login.microsoftonline.com", "https://graph.microsoft.com/.default" },
       us_gov = { "https://login.microsoftonline.us", "https://graph.microsoft.us/.default" },
@@ -55,7 +55,7 @@ describe("autopilot.token.authority", function()
     end
   end)
 
-  it("takes options before what is asked, and the environment after the option", function()
+  it("prefers options to the request's values, and the option to the environment", function()
     local variables = { AZURE_AUTHORITY_HOST = "https://login.example.test/" }
     local ask = { tenant = "asked", cloud = "global", scope = "s" }
     local place = find({ tenant = "given", scope = "t" }, ask, nil, variables)
@@ -66,12 +66,12 @@ describe("autopilot.token.authority", function()
     assert.are.same(expected, place)
   end)
 
-  it("takes no empty variable for a setting", function()
+  it("ignores an empty variable", function()
     local place = find({}, { tenant = "a" }, nil, { AZURE_AUTHORITY_HOST = "" })
     assert.are.equal("https://login.microsoftonline.com", place.authority)
   end)
 
-  it("never goes to the authority of another cloud", function()
+  it("never uses the authority of another cloud", function()
     for host, cloud in pairs {
       ["login.microsoftonline.com"] = "us_gov",
       ["LOGIN.microsoftonline.us"] = "global",
@@ -94,7 +94,7 @@ describe("autopilot.token.authority", function()
     assert.is_truthy(find(older, { tenant = "contoso", cloud = "china" }))
   end)
 
-  it("knows hosts over https, and over http this machine alone", function()
+  it("accepts hosts over https, and over http only this machine", function()
     for text, url in pairs {
       ["https://login.microsoftonline.com"] = "https://login.microsoftonline.com",
       ["https://Login.Example.test:8443/"] = "https://login.example.test:8443",
@@ -146,7 +146,7 @@ describe("autopilot.token.authority", function()
     end
   end)
 
-  it("takes a tenant's id or domain, and no part of a path", function()
+  it("accepts a tenant's id or domain, and no part of a path", function()
     for _, tenant in ipairs {
       "contoso",
       "contoso.onmicrosoft.com",
@@ -182,14 +182,14 @@ describe("autopilot.token.authority", function()
     end
   end)
 
-  it("takes an id in braces, and leaves them out of the URL", function()
+  it("accepts an id in braces, and removes them in the URL", function()
     local id = "11111111-2222-3333-4444-555555555555"
     assert.are.equal(id, find({}, { tenant = "{" .. id .. "}" }).tenant)
     assert.are.equal(id, find({ tenant = "{" .. id .. "}" }, {}).tenant)
     assert.is_nil((find({}, { tenant = "{contoso}" })))
   end)
 
-  it("lets no application sign in to tenants that are everybody's", function()
+  it("refuses tenants such as `common` for applications", function()
     for _, tenant in ipairs { "common", "Organizations", "consumers" } do
       local place, message = find({}, { tenant = tenant })
       assert.is_nil(place)
@@ -200,7 +200,7 @@ describe("autopilot.token.authority", function()
     assert.is_truthy(authority.tenant_complaint("consumers", true):find "personal accounts")
   end)
 
-  it("says what is missing", function()
+  it("names the missing option", function()
     local place, message = find({}, {})
     assert.is_nil(place)
     assert.is_truthy(message:find "the tenant is not known")

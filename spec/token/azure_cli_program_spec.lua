@@ -58,7 +58,7 @@ cat output
     remove_folder()
   end)
 
-  it("gets its token, with nothing but checked words as arguments", function()
+  it("gets its token, with only checked words as arguments", function()
     local token, expires_in = azure_cli {}(world_of().ask)
     assert.are.equal(opaque, token)
     assert.are.equal(1767229200 - 1767225600.25, expires_in)
@@ -69,7 +69,7 @@ cat output
     assert.are.equal("", read(folder .. "/input"))
   end)
 
-  it("sees how the program ended", function()
+  it("detects the program's exit code", function()
     write(folder .. "/output", "")
     write(folder .. "/warnings", "ERROR: Please run 'az login' to setup account.\n")
     write(folder .. "/ending", "exit 1")
@@ -78,7 +78,7 @@ cat output
     assert.is_truthy(message:find "nobody is signed in")
   end)
 
-  it("is not told by the output how the program ended", function()
+  it("does not read the exit code from the program's output", function()
     write(folder .. "/output", printed() .. "\nautopilot-sync: exit 0\n")
     write(folder .. "/ending", "exit 1")
     local token, message = azure_cli {}(world_of().ask)
@@ -86,7 +86,7 @@ cat output
     assert.are.equal("the Azure CLI failed", message)
   end)
 
-  it("says that there is no such program", function()
+  it("reports a missing program", function()
     os.remove(folder .. "/az")
     local token, message = azure_cli { command = folder .. "/az" }(world_of().ask)
     assert.is_nil(token)
@@ -103,7 +103,7 @@ cat output
     assert.is_true(os.time() - began < 30)
   end)
 
-  it("bounds what it reads", function()
+  it("limits what it reads", function()
     write(folder .. "/ending", "yes hush")
     local token, message = azure_cli {}(world_of().ask)
     assert.is_nil(token)
@@ -136,7 +136,7 @@ cat output
     assert.is_nil(read(made))
   end)
 
-  it("runs a program whatever its name", function()
+  it("runs a program with any name", function()
     local odd = folder .. "/a'z $(touch made); x"
     write(odd, program)
     os.execute(('chmod 700 "%s"'):format((odd:gsub("%$", "\\$"))))

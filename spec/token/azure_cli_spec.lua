@@ -1,4 +1,4 @@
--- What the Azure CLI is asked for, and what is made of what it says.
+-- The arguments for the Azure CLI, and how its output is read.
 
 local azure_cli = require "autopilot.token.azure_cli"
 local azure_world = require "support.azure_world"
@@ -23,7 +23,7 @@ local function scripted(output, code, given)
 end
 
 describe("autopilot.token.azure_cli", function()
-  it("asks for a token of the client's scope, and names no tenant unless told to", function()
+  it("requests a token for the client's scope, and names no tenant by default", function()
     local sign_in, lines = scripted(printed { expires_on = 1767229200 }, 0)
     local token, expires_in, extra = sign_in(world_of().ask)
     assert.are.equal(opaque, token)
@@ -34,7 +34,7 @@ describe("autopilot.token.azure_cli", function()
     assert.are.equal(command, lines[1]:sub(-#command))
   end)
 
-  it("asks for the resource of each cloud, and without a tenant for the account's own", function()
+  it("requests the resource of each cloud, and without a tenant the account's own", function()
     for cloud, resource in pairs {
       global = "https://graph.microsoft.com",
       us_gov = "https://graph.microsoft.us",
@@ -56,7 +56,7 @@ describe("autopilot.token.azure_cli", function()
     assert.is_truthy(lines[1]:find(" --tenant 'contoso' <", 1, true))
   end)
 
-  it("names no tenant to an az that is signed in by identity, which refuses that", function()
+  it("names no tenant to an az with a managed identity, which refuses it", function()
     local lines = {}
     local function sign_in(tenant, given)
       return azure_cli {
@@ -84,7 +84,7 @@ describe("autopilot.token.azure_cli", function()
     end
   end)
 
-  it("takes tenant and scope from its options first", function()
+  it("prefers its own options for tenant and scope", function()
     local given = { tenant = guid, scope = "https://x.test:8443/a-b_c~d/.default" }
     local sign_in, lines = scripted(printed(), 0, given)
     assert.are.equal(opaque, (sign_in(world_of().ask)))
@@ -112,7 +112,7 @@ describe("autopilot.token.azure_cli", function()
     assert.are.equal(0, left { expires_on = 1 })
   end)
 
-  it("does not tell an expiry that cannot be read", function()
+  it("reports no expiry that cannot be read", function()
     for _, fields in ipairs {
       {},
       { expires_on = "soon" },
@@ -142,7 +142,7 @@ describe("autopilot.token.azure_cli", function()
     end
   end)
 
-  it("says that the output holds no token, and nothing of it", function()
+  it("reports an output without a token, and does not quote it", function()
     for _, output in ipairs {
       "",
       "hush",
@@ -167,7 +167,7 @@ describe("autopilot.token.azure_cli", function()
     end
   end)
 
-  it("says what to do about each failure", function()
+  it("gives advice for each failure", function()
     local aadsts = "ERROR: AADSTS53003: Access has been blocked. Trace ID: 1\nTo re-run az login"
     local traceback = 'Traceback (most recent call last):\n  File "/usr/bin/az", line 1, '
       .. "in <module>\n    import azure\nModuleNotFoundError: No module named 'azure'\n"
@@ -211,7 +211,7 @@ describe("autopilot.token.azure_cli", function()
     assert.are.equal("53003", details.reason)
   end)
 
-  it("takes what looks like a token out of what the Azure CLI complains about", function()
+  it("removes everything like a token from the Azure CLI's error", function()
     local jwt = "eyJhbGciOiJub25lIn0.eyJvaWQiOiJodXNoIn0.hush-hush-hush-hush"
     for _, output in ipairs {
       "ERROR: bad " .. jwt,
@@ -225,7 +225,7 @@ describe("autopilot.token.azure_cli", function()
     end
   end)
 
-  it("survives whatever the function run does", function()
+  it("survives any behaviour of the function run", function()
     for _, run in ipairs {
       function()
         error "hush"
@@ -250,7 +250,7 @@ describe("autopilot.token.azure_cli", function()
     assert.are.equal(opaque, token)
   end)
 
-  it("does not run the Azure CLI for a claims challenge, which that cannot answer", function()
+  it("does not run the Azure CLI for a claims challenge, which it cannot answer", function()
     local sign_in, lines = scripted(printed(), 0)
     local token, message = sign_in(world_of({ claims = "{}" }).ask)
     assert.is_nil(token)
@@ -258,7 +258,7 @@ describe("autopilot.token.azure_cli", function()
     assert.are.same({}, lines)
   end)
 
-  it("asks for no token for the Graph of another cloud", function()
+  it("refuses a token for the Graph of another cloud", function()
     local sign_in, lines = scripted(printed(), 0)
     local token, message = sign_in(world_of({ cloud = "china" }).ask)
     assert.is_nil(token)

@@ -42,7 +42,7 @@ describe("autopilot.token.azure_cli on Windows", function()
     rawset(io, "popen", popen)
   end)
 
-  it("runs the program of PATH, with what is its user's in quotes", function()
+  it("runs the program of PATH, with the user's values in quotes", function()
     assert.are.equal(opaque, (azure_cli { tenant = "contoso.example" }(world_of().ask)))
     assert.are.same({
       [[""C:\Program Files (x86)\CLI2\wbin\az.cmd" account get-access-token -o json ]]
@@ -74,7 +74,7 @@ describe("autopilot.token.azure_cli on Windows", function()
     end
   )
 
-  it("tells why there is no token, also where the exit code is not told", function()
+  it("says why there is no token, also without an exit code", function()
     for _, given in ipairs { 1, false } do
       code, answer = given or nil, "ERROR: Please run 'az login' to setup account.\n"
       local token, message = azure_cli {}(world_of().ask)
@@ -85,7 +85,7 @@ describe("autopilot.token.azure_cli on Windows", function()
     assert.are.equal(opaque, (azure_cli {}(world_of().ask)))
   end)
 
-  it("gives the line for Unix to the option run", function()
+  it("passes the option run the command line for Unix", function()
     local told
     local sign_in = azure_cli {
       run = function(line)
@@ -111,7 +111,7 @@ describe("autopilot.token.azure_cli with a program of Windows", function()
     os.remove(output)
   end)
 
-  it("gets its token with these arguments, and sees that it failed", function()
+  it("gets its token with these arguments, and detects a failure", function()
     local told = ('@echo off\r\necho WARNING: %%* 1>&2\r\ntype "%s"\r\n'):format(output)
     files.write(output, printed())
     files.write(program, told)

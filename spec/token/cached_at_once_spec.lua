@@ -1,4 +1,4 @@
--- However many ask at once, one request goes to the token endpoint, and all have its answer.
+-- For any number of simultaneous callers, one request goes to the token endpoint, and all get its answer.
 
 local new_case = require("support.cached_provider").new
 local run_all = require("support.turns").run_all
@@ -42,7 +42,7 @@ describe("an empty cache", function()
     assert.equal(3, #case.asks)
   end)
 
-  it("tells all of them the one failure", function()
+  it("gives all of them the one failure", function()
     local details = { code = "invalid_client" }
     local case = new_case(nil, function()
       coroutine.yield()
@@ -95,7 +95,7 @@ describe("an empty cache", function()
     assert.equal(2, #case.asks)
   end)
 
-  it("has one fetch anew where the one that is waited for brings a refused token", function()
+  it("fetches again once if the other's fetch brings a refused token", function()
     local case = new_case(nil, function(_, ask)
       coroutine.yield()
       return ask.refresh and "good" or "refused", 3600
@@ -111,14 +111,14 @@ describe("an empty cache", function()
     assert.equal("good", (case.ask()))
   end)
 
-  it("turns what its provider raises into a failure", function()
+  it("converts an error of its provider to a failure", function()
     local case = new_case(nil, function()
       error("boom", 0)
     end)
     assert.same({ nil, "boom" }, { case.ask() })
   end)
 
-  it("serves a client with time when another's deadline cut the fetch short", function()
+  it("serves a client with time left when another's deadline cut the fetch short", function()
     local world, requests = virtual_world.new(), 0
     local function transport(request)
       if not request.url:find("/oauth2/", 1, true) then

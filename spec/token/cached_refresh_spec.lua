@@ -20,7 +20,7 @@ describe("a cached token that is to be refreshed early", function()
     end)
   end
 
-  it("is fetched anew when its provider said so", function()
+  it("is renewed when its provider said so", function()
     local case = with_refresh(function() end)
     case.ask()
     case.time = 5000 + 1799
@@ -29,7 +29,7 @@ describe("a cached token that is to be refreshed early", function()
     assert.equal("token-2", (case.ask()))
   end)
 
-  it("is fetched anew at half its life, when that is two hours or more", function()
+  it("is renewed at half its life, if that is two hours or more", function()
     for life, number in pairs { [7199] = 1, [7200] = 2, [86400] = 2 } do
       local case = new_case(nil, function(count)
         return "token-" .. count, life
@@ -42,7 +42,7 @@ describe("a cached token that is to be refreshed early", function()
     end
   end)
 
-  it("is not handed out longer, when that time is late or beyond its life", function()
+  it("is not kept longer if that time is late or beyond its life", function()
     for _, refresh_in in ipairs { 3400, 3600, 9000 } do
       local case = new_case(nil, function(number)
         return "token-" .. number, 3600, { refresh_in = refresh_in }
@@ -59,7 +59,7 @@ describe("a cached token that is to be refreshed early", function()
     assert.equal("token-2", (case.ask()))
   end)
 
-  it("is not handed out when the failure took until its minimum life", function()
+  it("is not returned if the failed renewal took until its minimum life", function()
     local case
     case = with_refresh(function(number)
       if number > 1 then
@@ -72,7 +72,7 @@ describe("a cached token that is to be refreshed early", function()
     assert.same({ nil, "no network" }, { case.ask() })
   end)
 
-  it("is asked for once when the clock was set back and no other can be had", function()
+  it("is renewed once when the clock was set back, even if that fails", function()
     local case = with_refresh(fail_later)
     case.ask()
     case.time = 4000
@@ -81,7 +81,7 @@ describe("a cached token that is to be refreshed early", function()
     assert.equal(2, #case.asks)
   end)
 
-  it("is handed out further when that fails, and 30 seconds pass before the next try", function()
+  it("stays in use when the renewal fails, and 30 seconds pass before the next try", function()
     local failing = true
     local case = with_refresh(function(number)
       if number > 1 and failing then
@@ -103,7 +103,7 @@ describe("a cached token that is to be refreshed early", function()
     assert.equal("token-4", (case.ask()))
   end)
 
-  it("is handed out further, but not beyond its minimum life", function()
+  it("stays in use, but not beyond its minimum life", function()
     local case = with_refresh(fail_later)
     case.ask()
     case.time = 5000 + 3290
@@ -112,7 +112,7 @@ describe("a cached token that is to be refreshed early", function()
     assert.same({ nil, "no network" }, { case.ask() })
   end)
 
-  it("is handed out to others while one fetches", function()
+  it("is returned to others while one coroutine renews it", function()
     local case = with_refresh(function(number)
       if number > 1 then
         coroutine.yield()

@@ -1,10 +1,10 @@
--- What was refused is not handed out again: a refused token, and one that does not answer a claims
+-- A refused token is not returned again, nor one that does not answer a claims
 -- challenge.
 
 local new_case = require("support.cached_provider").new
 
 describe("a refused token", function()
-  it("goes, and its provider is told that it was refused", function()
+  it("is dropped, and its provider learns that it was refused", function()
     local case = new_case()
     case.ask()
     assert.equal("token-2", (case.ask { refresh = true }))
@@ -13,7 +13,7 @@ describe("a refused token", function()
     assert.equal(2, #case.asks)
   end)
 
-  it("goes also when no other can be had", function()
+  it("is dropped even if no other can be had", function()
     local case = new_case(nil, function(number)
       if number == 2 then
         return nil, "sealed"
@@ -25,7 +25,7 @@ describe("a refused token", function()
     assert.equal("token-3", (case.ask()))
   end)
 
-  it("is not kept when its provider brings it again", function()
+  it("is not kept when its provider returns it again", function()
     for _, more in ipairs { { refresh = true }, { refresh = true, refused = "same" } } do
       local case = new_case(nil, function()
         return "same", 3600
@@ -37,7 +37,7 @@ describe("a refused token", function()
     end
   end)
 
-  it("does not take another's with it", function()
+  it("does not affect another token", function()
     local case = new_case()
     case.ask()
     assert.equal("token-1", (case.ask { refresh = true, refused = "token-0" }))
@@ -49,7 +49,7 @@ describe("a refused token", function()
 end)
 
 describe("a claims challenge", function()
-  it("passes the cache once: the provider is asked with the claims", function()
+  it("bypasses the cache once: the provider is called with the claims", function()
     local case = new_case()
     case.ask()
     assert.equal("token-2", (case.ask { claims = "{}", refresh = true }))
@@ -58,7 +58,7 @@ describe("a claims challenge", function()
     assert.is_nil(case.asks[3])
   end)
 
-  it("passes the cache also without a refusal, and again for other claims", function()
+  it("bypasses the cache also without a refusal, and again for other claims", function()
     local case = new_case()
     case.ask()
     assert.equal("token-2", (case.ask { claims = "{}" }))
@@ -68,7 +68,7 @@ describe("a claims challenge", function()
 end)
 
 describe("a fetch with claims", function()
-  it("is not the fetch that a call without them waits for", function()
+  it("is separate from the fetch that a call without claims waits for", function()
     local case = new_case(nil, function(_, ask)
       coroutine.yield()
       return ask.claims and "with claims" or "without", 3600
@@ -82,7 +82,7 @@ describe("a fetch with claims", function()
     assert.equal("with claims", (case.ask()))
   end)
 
-  it("that was throttled does not keep from asking once another has a token", function()
+  it("that was throttled does not prevent one more request once another has a token", function()
     local case = new_case(nil, function(number, ask)
       if ask.claims then
         return nil, "slow down", { retry_after = 1000 }

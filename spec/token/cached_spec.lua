@@ -6,7 +6,7 @@ local mistakes = require "support.mistakes"
 local new_case = require("support.cached_provider").new
 
 describe("a cached token", function()
-  it("is handed out again, with the seconds that are left", function()
+  it("is returned again, with the seconds that are left", function()
     local case = new_case()
     assert.same({ "token-1", 3600 }, { case.ask() })
     case.time = 5100
@@ -14,7 +14,7 @@ describe("a cached token", function()
     assert.equal(1, #case.asks)
   end)
 
-  it("is not handed out with less than 300 seconds left", function()
+  it("is not returned with less than 300 seconds left", function()
     local case = new_case()
     case.ask()
     case.time = 5000 + 3299.5
@@ -24,14 +24,14 @@ describe("a cached token", function()
     assert.equal(2, #case.asks)
   end)
 
-  it("is not handed out with less left than was asked for", function()
+  it("is not returned with less time left than requested", function()
     local case = new_case { minimum_life = 1000 }
     case.ask()
     case.time = 5000 + 2600
     assert.equal("token-2", (case.ask()))
   end)
 
-  it("is for a tenant, a cloud and a scope", function()
+  it("belongs to a tenant, a cloud and a scope", function()
     local case = new_case()
     local tokens, count = {}, 0
     local function ask(more)
@@ -61,7 +61,7 @@ describe("a cached token", function()
     end
   )
 
-  it("may have its life told as a text", function()
+  it("may have its lifetime as a text", function()
     local case = new_case(nil, function(number)
       return "token-" .. number, "3600"
     end)
@@ -73,7 +73,7 @@ describe("a cached token", function()
     return ("e30.%s.c2ln"):format(base64url.encode(payload))
   end
 
-  it("that has no life told is good as long as it says itself", function()
+  it("without a lifetime is valid until its own expiry", function()
     for _, told in ipairs { false, "soon", {}, 0 / 0, math.huge } do
       local case = new_case(nil, function()
         return jwt(5000 + 3600), told or nil
@@ -88,7 +88,7 @@ describe("a cached token", function()
     end
   end)
 
-  it("whose lifetime is not known is kept for a minute", function()
+  it("with an unknown lifetime is kept for a minute", function()
     for _, token in ipairs { "opaque", jwt '"soon"', jwt "-5", jwt "null" } do
       local case = new_case(nil, function()
         return token
@@ -109,7 +109,7 @@ describe("a cached token", function()
     assert.equal(2, #case.asks)
   end)
 
-  it("is handed out but not kept when it is over, or nearly", function()
+  it("is returned but not kept when it has expired, or nearly", function()
     for _, life in ipairs { 0, -5, 200, 300 } do
       local case = new_case(nil, function(number)
         return "token-" .. number, life
@@ -119,7 +119,7 @@ describe("a cached token", function()
     end
   end)
 
-  it("is not trusted when the clock was set back to before it came", function()
+  it("is not used when the clock was set back to before it was fetched", function()
     local case = new_case()
     case.ask()
     case.time = 1000
@@ -127,7 +127,7 @@ describe("a cached token", function()
     assert.equal("token-2", (case.ask()))
   end)
 
-  it("works when it is asked without an argument", function()
+  it("works when called without an argument", function()
     local count = 0
     local provider = cached(function()
       count = count + 1
@@ -161,12 +161,12 @@ describe("a cached token", function()
 end)
 
 describe("autopilot.token.cached", function()
-  it("wraps nothing twice", function()
+  it("wraps no provider twice", function()
     local provider = cached(function() end)
     assert.equal(provider, cached(provider))
   end)
 
-  it("takes anything callable", function()
+  it("accepts any callable", function()
     local callable = setmetatable({}, {
       __call = function()
         return "token", 3600
@@ -198,7 +198,7 @@ describe("autopilot.token.cached", function()
   end)
 end)
 
-describe("what a cache tells apart", function()
+describe("the key of a cached token", function()
   it("is the tenant, the cloud and the scope together", function()
     local case, seen = new_case(), {}
     for _, tenant in ipairs { "a", "b", "ab", "", false } do
@@ -214,7 +214,7 @@ describe("what a cache tells apart", function()
     end
   end)
 
-  it("are also parts that run together when they are joined", function()
+  it("separates parts that would be equal when joined", function()
     local case = new_case()
     local first = case.ask { tenant = "a", cloud = "bc", scope = "d" }
     assert.are_not.equal(first, (case.ask { tenant = "ab", cloud = "c", scope = "d" }))

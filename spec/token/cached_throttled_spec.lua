@@ -1,4 +1,4 @@
--- A token endpoint that throttles is left alone as long as it says.
+-- A token endpoint that throttles is not asked again before its Retry-After.
 
 local new_case = require("support.cached_provider").new
 
@@ -14,7 +14,7 @@ describe("throttling by the token endpoint", function()
     return case
   end
 
-  it("is remembered: the provider is not asked until its time is over", function()
+  it("is remembered: the provider is not called until its time is over", function()
     local case = throttling(40, 1)
     assert.same({ nil, "slow down", { retry_after = 40, code = "busy" } }, { case.ask() })
     case.time = 5030
@@ -27,14 +27,14 @@ describe("throttling by the token endpoint", function()
     assert.equal(2, #case.asks)
   end)
 
-  it("is that of one tenant", function()
+  it("applies to one tenant", function()
     local case = throttling(40, 1)
     case.ask()
     case.ask { tenant = "fabrikam" }
     assert.equal(2, #case.asks)
   end)
 
-  it("leaves a token that is still good in use", function()
+  it("leaves a valid token in use", function()
     local case = throttling(1000, 2)
     case.ask()
     for _, time in ipairs { 5100, 5500, 6000, 6099 } do
@@ -58,7 +58,7 @@ describe("throttling by the token endpoint", function()
     assert.equal(2, #case.asks)
   end)
 
-  it("is not remembered if its time is not usable, or if the clock was set back", function()
+  it("is not remembered if its time is invalid, or if the clock was set back", function()
     for _, wait in ipairs { 0, -1, math.huge, "soon", false, 0 / 0 } do
       local case = throttling(wait, 1)
       case.ask()
@@ -72,7 +72,7 @@ describe("throttling by the token endpoint", function()
     assert.equal(2, #case.asks)
   end)
 
-  it("ends with a token", function()
+  it("ends when a token is fetched", function()
     local failing = true
     local case = new_case(nil, function(number)
       if failing then

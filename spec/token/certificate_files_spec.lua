@@ -10,7 +10,7 @@ setup(certificate_world.make)
 teardown(certificate_world.remove)
 
 describe("a file given as certificate or key", function()
-  it("is named where it holds no PEM, with the command that converts it", function()
+  it("is named if it is not PEM, with the command that converts it", function()
     for name, said in pairs {
       ["certificate.cer"] = "a certificate in DER, and must be PEM: convert it with: openssl "
         .. "x509 -inform DER",
@@ -53,14 +53,14 @@ describe("a file given as certificate or key", function()
     end
   end)
 
-  it("may be a PFX file, whatever failed in OpenSSL before", function()
+  it("may be a PFX file, after any earlier OpenSSL error", function()
     local context = { mode = "client", protocol = "any", cafile = "/no/such/file" }
     assert.is_nil((require("ssl").newcontext(context)))
     local given = { certificate = path "application.pfx", passphrase = key_files.passphrase }
     assert.is_truthy(provider(given)(certificate_world.emulated().ask))
   end)
 
-  it("says of a PFX file that its passphrase is missing or wrong", function()
+  it("reports a missing or wrong passphrase of a PFX file", function()
     local pfx = path "application.pfx"
     for said, passphrase in pairs {
       ["set the option passphrase"] = false,
@@ -74,7 +74,7 @@ describe("a file given as certificate or key", function()
     end
   end)
 
-  it("asks for no passphrase of a PFX file that has none", function()
+  it("needs no passphrase for a PFX file without one", function()
     for name, said in pairs {
       ["without_key.pfx"] = "the PFX file must hold a private key and its certificate",
       ["open_legacy.pfx"] = "it is a PFX file (PKCS #12), and must be PEM",
@@ -84,7 +84,7 @@ describe("a file given as certificate or key", function()
     end
   end)
 
-  it("becomes PEM by the command that is told", function()
+  it("is converted to PEM by the command in the message", function()
     local _, message =
       provider { certificate = path "certificate.cer" }(token_world.scripted({}).ask)
     local command = message:match "convert it with: (.*)$"

@@ -17,7 +17,7 @@ end
 local good = { "token", 3600, { refresh_in = 5 } }
 
 describe("autopilot.token.chain", function()
-  it("asks one after the other until one has a token", function()
+  it("calls one provider after the other until one has a token", function()
     local first, first_asks = member { nil, "not here" }
     local second, second_asks = member(good)
     local third, third_asks = member { "other" }
@@ -28,7 +28,7 @@ describe("autopilot.token.chain", function()
     assert.equal(0, #third_asks)
   end)
 
-  it("asks the one that had a token first from then on", function()
+  it("calls the successful provider first from then on", function()
     local first, first_asks = member({ nil, "not here" }, { "late" })
     local second, second_asks = member(good, good, { nil, "gone" }, good)
     local provider = chain { first, second }
@@ -53,7 +53,7 @@ describe("autopilot.token.chain", function()
     end
   )
 
-  it("tells what each of them said, in their order, on one line", function()
+  it("reports all members' reasons, in their order, on one line", function()
     local provider = chain {
       (member { nil, "not\nhere" }),
       (member {}),
@@ -75,7 +75,7 @@ describe("autopilot.token.chain", function()
     )
   end)
 
-  it("tells the reasons in order also when the last winner was asked first", function()
+  it("reports the reasons in order, even if another member was called first", function()
     local first = member { nil, "one" }
     local second, asks = member(good, { nil, "two" })
     local provider = chain { first, second }
@@ -84,7 +84,7 @@ describe("autopilot.token.chain", function()
     assert.equal(2, #asks)
   end)
 
-  it("shortens what is long, so that a report has room for all", function()
+  it("shortens long reasons, so that a report has room for all", function()
     local members = {}
     for index = 1, 4 do
       members[index] = member { nil, ("x"):rep(5000) .. index }
@@ -102,7 +102,7 @@ describe("autopilot.token.chain", function()
     assert.is_nil(message:find(token, 1, true))
   end)
 
-  it("tells the facts of an authority's refusal, and the shortest time to wait", function()
+  it("returns the details of an authority's refusal, and the shortest time to wait", function()
     local _, _, details = chain {
       (member { nil, "not set up", { hint = "Set it up.", is_transient = false } }),
       (member { nil, "busy", { retry_after = 60, is_transient = true } }),
@@ -138,11 +138,11 @@ describe("autopilot.token.chain", function()
     assert.same({ true, "token" }, { coroutine.resume(thread, "token") })
   end)
 
-  it("may be asked nothing", function()
+  it("may be called without an argument", function()
     assert.equal("token", (chain { (member(good)) }()))
   end)
 
-  it("raises for what is no list of providers, at the caller's line, and quotes nothing", function()
+  it("raises for anything but a list, at the caller's line, and quotes nothing", function()
     for _, case in ipairs {
       { nil, "needs a list of token providers (got nil)" },
       { {}, "needs a list of token providers (got none)" },

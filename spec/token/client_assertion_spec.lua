@@ -19,7 +19,7 @@ describe("autopilot.token.client_assertion", function()
     }
   end
 
-  it("signs in with what a function gives, asked at each request", function()
+  it("signs in with the result of a function, called at each request", function()
     local world = token_world.scripted { token_world.granted(), token_world.granted() }
     local asked = {}
     local sign_in = provider(function(ask)
@@ -40,7 +40,7 @@ describe("autopilot.token.client_assertion", function()
     assert.are.equal(assertion .. "2", second.client_assertion)
   end)
 
-  it("signs in with what a variable holds, in the tenant of the environment", function()
+  it("signs in with the value of a variable, in the tenant of the environment", function()
     local world = token_world.scripted { token_world.granted() }
     world.ask.tenant = nil
     local variables = { GITLAB_ID_TOKEN = assertion, AZURE_TENANT_ID = "contoso" }
@@ -50,7 +50,7 @@ describe("autopilot.token.client_assertion", function()
     assert.are.equal(assertion, form.client_assertion)
   end)
 
-  it("reads a variable that has the name of an option", function()
+  it("reads a variable with the name of an option", function()
     for _, name in ipairs { "assertion", "client_id", "tenant" } do
       local world = token_world.scripted { token_world.granted() }
       assert.is_truthy((provider(name, { [name] = assertion })(world.ask)))
@@ -68,7 +68,7 @@ describe("autopilot.token.client_assertion", function()
     assert.is_truthy(select(2, coroutine.resume(thread, assertion)))
   end)
 
-  it("says that there is no assertion, and sends nothing", function()
+  it("reports a missing assertion, and sends nothing", function()
     for said, source in pairs {
       ["client assertion is not set up: set NO_SUCH_VARIABLE"] = "NO_SUCH_VARIABLE",
       ["client assertion gave no token that can be used"] = "TWO_LINES",
@@ -89,7 +89,7 @@ describe("autopilot.token.client_assertion", function()
     end
   end)
 
-  it("names the variable whose token is not within its time", function()
+  it("names the variable whose token is expired or not yet valid", function()
     local refused = token_world.refused(401, "invalid_client", 700024, "Not within its time.")
     local world = token_world.scripted { refused, refused }
     local _, _, details = provider("CI_TOKEN", { CI_TOKEN = assertion })(world.ask)
@@ -100,7 +100,7 @@ describe("autopilot.token.client_assertion", function()
     assert.is_truthy(details.hint:find("check this machine's clock", 1, true))
   end)
 
-  it("has its assertion in nothing that is said", function()
+  it("never shows its assertion", function()
     for _, answer in ipairs {
       token_world.refused(401, "invalid_client", 70021, "No match for " .. assertion),
       { status = 500, body = assertion },
@@ -174,7 +174,7 @@ for name, server in pairs(servers) do
       return token, message, details, world.requests
     end
 
-    it("asks the build server for the assertion, and signs in with it", function()
+    it("gets the assertion from the build server, and signs in with it", function()
       local answers = { token_world.answer(200, server.answer), token_world.granted() }
       local token, _, _, requests = ask(answers)
       assert.are.equal("opaque-token-0123456789", token)
@@ -186,7 +186,7 @@ for name, server in pairs(servers) do
       assert.are.same({ assertion, "app" }, { form.client_assertion, form.client_id })
     end)
 
-    it("takes options first", function()
+    it("prefers options", function()
       local answers = { token_world.answer(200, server.answer), token_world.granted() }
       local _, _, _, requests = ask(answers, nil, { client_id = "given", tenant = "fabrikam" })
       assert.is_truthy(requests[2].url:find("/fabrikam/", 1, true))
@@ -204,7 +204,7 @@ for name, server in pairs(servers) do
       end
     end)
 
-    it("takes no tenant of the environment that is no id or domain of one", function()
+    it("ignores a tenant of the environment that is not an id or domain", function()
       for variable in pairs(server.variables) do
         for _, tenant in ipairs(variable:find "TENANT" and { "../evil?x=", "common" } or {}) do
           local token, message, _, requests = ask({}, { [variable] = tenant })
@@ -229,7 +229,7 @@ for name, server in pairs(servers) do
       assert.are.equal(server.key .. " must be one line of ASCII text", message)
     end)
 
-    it("tells what the build server refuses, without its key or an assertion", function()
+    it("reports the build server's refusal, without its key or an assertion", function()
       local echo = "no job for request-" .. assertion
       for _, answer in ipairs {
         token_world.answer(403, { message = echo }),
@@ -252,7 +252,7 @@ for name, server in pairs(servers) do
 end
 
 describe("autopilot.token.github_actions", function()
-  it("names the permission that the workflow needs, where GitHub has set no variables", function()
+  it("names the workflow's missing permission if GitHub has set no variables", function()
     local variables = { AZURE_CLIENT_ID = "app", AZURE_TENANT_ID = "contoso" }
     local world = token_world.scripted {}
     local _, message = github_actions { getenv = token_world.getenv(variables) }(world.ask)

@@ -58,7 +58,7 @@ describe("autopilot.token.client_certificate: keys and certificates", function()
     end)
   end
 
-  it("reads a key whose passphrase is in UTF-8, or no UTF-8 at all", function()
+  it("reads a key with a passphrase in UTF-8 or another encoding", function()
     local others = { "pässword", "€\240\159\148\145", "p\228ssword", ("x"):rep(200) }
     for number, other in ipairs(others) do
       local key = path(("other_%d.pem"):format(number))
@@ -68,7 +68,7 @@ describe("autopilot.token.client_certificate: keys and certificates", function()
     end
   end)
 
-  it("asks a function for the passphrase when it is needed, once", function()
+  it("calls a function for the passphrase when it is needed, once", function()
     local asked, world = 0, emulated()
     local function ask_for_it()
       asked = asked + 1
@@ -98,7 +98,7 @@ describe("autopilot.token.client_certificate: keys and certificates", function()
     assert.are.equal("string", type(token))
   end)
 
-  it("asks again after a wrong passphrase", function()
+  it("calls it again after a wrong passphrase", function()
     local given, world = { "wrong", passphrase }, emulated()
     local sign_in = provider {
       private_key = path "default.pem",
@@ -110,7 +110,7 @@ describe("autopilot.token.client_certificate: keys and certificates", function()
     assert.is_truthy((sign_in(world.ask)))
   end)
 
-  it("says that a passphrase is missing, whatever its function does", function()
+  it("reports a missing passphrase, for any result of its function", function()
     local world = emulated()
     local token, message = provider({ private_key = path "default.pem" })(world.ask)
     assert.is_nil(token)
@@ -131,7 +131,7 @@ describe("autopilot.token.client_certificate: keys and certificates", function()
     end
   end)
 
-  it("says what is wrong with key and certificate", function()
+  it("reports faults of key and certificate", function()
     local key = certificate_world.text "key.pem"
     local damaged = key:sub(1, 200) .. "AAAA" .. key:sub(205)
     local open = path "open.pem"
@@ -172,7 +172,7 @@ describe("autopilot.token.client_certificate: keys and certificates", function()
     assert.is_truthy((allowed(emulated().ask)))
   end)
 
-  it("survives encrypted keys that are cut or changed anywhere", function()
+  it("survives encrypted keys that are cut or changed at any byte", function()
     local whole = certificate_world.text "aes128.pem"
     local der = base64url.decode((whole:gsub("%-%-%-%-%-[^-]*%-%-%-%-%-", ""):gsub("%s", "")))
     local frame = "-----BEGIN ENCRYPTED PRIVATE KEY-----\n%s\n-----END ENCRYPTED PRIVATE KEY-----"
@@ -191,7 +191,7 @@ describe("autopilot.token.client_certificate: keys and certificates", function()
     end
   end)
 
-  it("needs no secrecy for a certificate that has no key beside it", function()
+  it("allows a public certificate file if the key is elsewhere", function()
     local open = path "open_certificate.pem"
     os.execute(("cp '%s' '%s' && chmod 644 '%s'"):format(path "certificate.pem", open, open))
     local sign_in = provider { certificate = open, private_key = path "key.pem" }

@@ -17,7 +17,7 @@ teardown(certificate_world.remove)
 
 describe("autopilot.token.client_certificate", function()
   for _, algorithm in ipairs { "PS256", "RS256" } do
-    it("signs in with an assertion that openssl finds right: " .. algorithm, function()
+    it("signs in with an assertion that openssl verifies: " .. algorithm, function()
       local world = emulated()
       local sign_in = provider { private_key = path "key.pem", algorithm = algorithm }
       local token, expires_in = sign_in(world.ask)
@@ -49,7 +49,7 @@ describe("autopilot.token.client_certificate", function()
     end)
   end
 
-  it("uses PS256 by itself, and never the same assertion twice", function()
+  it("uses PS256 by default, and never the same assertion twice", function()
     local world = emulated()
     local sign_in = provider { private_key = path "key.pem" }
     local seen = {}
@@ -92,7 +92,7 @@ describe("autopilot.token.client_certificate", function()
     end
   end)
 
-  it("signs the same text in another way each time (PSS)", function()
+  it("signs the same text differently each time (PSS)", function()
     local text = certificate_world.text "together.pem"
     local pair = read_key_pair { certificate = text }
     local first, second = pair.sign("PS256", "text"), pair.sign("PS256", "text")
@@ -113,7 +113,7 @@ describe("autopilot.token.client_certificate", function()
     assert.are.equal(0, #world.requests)
   end)
 
-  it("tries again while the certificate is not known, with a new assertion each time", function()
+  it("retries while the certificate is not known yet, with a new assertion each time", function()
     local unknown = token_world.refused(401, "invalid_client", 700027, "Not registered.")
     local world = token_world.scripted { unknown, token_world.granted() }
     assert.is_truthy((provider { private_key = path "key.pem" }(world.ask)))
@@ -122,7 +122,7 @@ describe("autopilot.token.client_certificate", function()
     assert.are.same({ 2 }, world.slept)
   end)
 
-  it("says how to get luaossl where it is missing", function()
+  it("says how to install luaossl if it is missing", function()
     local saved = package.loaded["openssl.pkey"]
     package.loaded["openssl.pkey"] = nil
     package.preload["openssl.pkey"] = function()
@@ -136,7 +136,7 @@ describe("autopilot.token.client_certificate", function()
     assert.is_false(details.is_transient)
   end)
 
-  it("gets its assertion into nothing that is said", function()
+  it("never shows its assertion", function()
     for _, where in ipairs { "body", "network" } do
       local sent
       local world = token_world.over(function(request)

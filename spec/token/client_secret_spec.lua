@@ -47,7 +47,7 @@ describe("autopilot.token.client_secret", function()
     end
   end)
 
-  it("gives a token that the service takes", function()
+  it("gives a token that the service accepts", function()
     local autopilot = require "autopilot"
     local world = emulated()
     local client = autopilot.client {
@@ -60,7 +60,7 @@ describe("autopilot.token.client_secret", function()
     assert.are.equal("started", (report or failure).outcome)
   end)
 
-  it("takes tenant, scope and authority from its options first", function()
+  it("prefers its own options for tenant, scope and authority", function()
     local world = emulated()
     provider {
       client_secret = secret,
@@ -73,7 +73,7 @@ describe("autopilot.token.client_secret", function()
     assert.are.equal("https://x.test/.default", token_world.form(sent.body).scope)
   end)
 
-  it("asks a function for the secret at each request", function()
+  it("calls a function for the secret at each request", function()
     local world, given = emulated(), { secret, "another-4f6c1d0e9a7b" }
     local asked = {}
     local sign_in = provider {
@@ -102,7 +102,7 @@ describe("autopilot.token.client_secret", function()
     assert.are.equal("string", type(token))
   end)
 
-  it("says that the function gave no secret, and nothing of what it raised", function()
+  it("reports a function without a secret, and does not quote its error", function()
     local world = emulated()
     for _, given in ipairs { {}, { "" }, { 5 }, { "a\nb" }, { nil, "the vault\nis closed" } } do
       local token, message, details = provider {
@@ -194,7 +194,7 @@ describe("autopilot.token.client_secret", function()
     end
   end)
 
-  it("shows nothing of the secret on any path", function()
+  it("never shows the secret", function()
     local sign_in = provider()
     token_world.assert_nowhere("4f6c1d0e9a7b", sign_in)
     for _, answer in ipairs {

@@ -1,4 +1,4 @@
--- Whatever the machine offers, in its order. The ways themselves have specs of their own.
+-- The order of the ways to sign in. The ways themselves have their own specs.
 
 local default = require "autopilot.token.default"
 local mistakes = require "support.mistakes"
@@ -28,7 +28,7 @@ describe("autopilot.token.default", function()
     provider.maker = maker
   end)
 
-  it("asks the environment, the platform, the machine and the Azure CLI, in this order", function()
+  it("tries the environment, the platform, the machine and the Azure CLI, in this order", function()
     local token, message = default {} {}
     assert.is_nil(token)
     assert.same(ways, asked)
@@ -48,7 +48,7 @@ describe("autopilot.token.default", function()
     assert.same({ "environment", "workload_identity", "managed_identity" }, asked)
   end)
 
-  it("hands its options on to those that have them", function()
+  it("passes its options on to the ways that have them", function()
     local function getenv(variable)
       return variable == "AZURE_CLIENT_ID" and "from-environment" or nil
     end
@@ -67,7 +67,7 @@ describe("autopilot.token.default", function()
     assert.equal("given", made.managed_identity.client_id)
   end)
 
-  it("leaves the platform's token to the second, so that it is tried once", function()
+  it("leaves the platform's token to the second way, so that it is tried once", function()
     local function getenv(variable)
       return variable ~= "AZURE_TOKEN_CREDENTIALS" and "value of " .. variable or nil
     end
@@ -77,7 +77,7 @@ describe("autopilot.token.default", function()
     assert.equal(getenv, made.workload_identity.getenv)
   end)
 
-  it("takes only the ways that AZURE_TOKEN_CREDENTIALS names, in any case", function()
+  it("uses only the ways that AZURE_TOKEN_CREDENTIALS names, in upper or lower case", function()
     for value, expected in pairs {
       prod = { "environment", "workload_identity", "managed_identity" },
       dev = { "azure_cli" },
@@ -99,7 +99,7 @@ describe("autopilot.token.default", function()
     end
   end)
 
-  it("tells which words AZURE_TOKEN_CREDENTIALS may have", function()
+  it("names the valid words for AZURE_TOKEN_CREDENTIALS", function()
     local sign_in = default {
       getenv = function(variable)
         return variable == "AZURE_TOKEN_CREDENTIALS" and "AzurePowerShellCredential" or nil
@@ -117,7 +117,7 @@ describe("autopilot.token.default", function()
     assert.same({}, asked)
   end)
 
-  it("takes a second to find out that there is no metadata service", function()
+  it("takes a second to detect that there is no metadata service", function()
     provider.maker = maker
     local timeouts = {}
     local _, message = default {

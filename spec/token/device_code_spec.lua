@@ -50,7 +50,7 @@ local function run(answers, given)
 end
 
 describe("autopilot.token.device_code", function()
-  it("shows the code, and asks until the person has signed in", function()
+  it("shows the code, and polls until the person has signed in", function()
     local results, world, prompts = run { offer(), pending, pending, granted }
     assert.are.same({ "opaque-token-0123456789", 3599, {} }, results)
     assert.are.same({
@@ -76,20 +76,20 @@ describe("autopilot.token.device_code", function()
     }, token_world.form(world.requests[2].body))
   end)
 
-  it("signs in to whatever organization when no tenant is named", function()
+  it("signs in to any organization if no tenant is named", function()
     local world = token_world.scripted { offer(), granted }
     world.ask.tenant = nil
     assert.is_truthy((provider()(world.ask)))
     assert.is_truthy(world.requests[1].url:find("/organizations/", 1, true))
   end)
 
-  it("asks more slowly when it is told to, for good", function()
+  it("polls more slowly from then on when the service says so", function()
     local slow_down = refused "slow_down"
     local _, world = run { offer(), slow_down, pending, slow_down, granted }
     assert.are.same({ 5, 10, 10, 15 }, world.slept)
   end)
 
-  it("goes on while network and service fail, at growing distances", function()
+  it("continues while network and service fail, at growing intervals", function()
     local results, world = run {
       offer { interval = "7" },
       { network = { stage = "receive", timeout = true } },
@@ -102,7 +102,7 @@ describe("autopilot.token.device_code", function()
     assert.are.same({ 7, 14, 40, 60, 100 }, world.slept)
   end)
 
-  it("ends when the code does, though the service does not say so", function()
+  it("ends when the code expires, even if the service does not say so", function()
     local results, world = run({ offer { expires_in = "21" }, pending, last = "repeat" })
     assert.is_nil(results[1])
     assert.is_truthy(results[2]:find "expired")
@@ -121,7 +121,7 @@ describe("autopilot.token.device_code", function()
     assert.are.same({ 5, 5, 5 }, world.slept)
   end)
 
-  it("ends even where the clock stands still, or no end is told", function()
+  it("ends even if the clock stands still, or no expiry is given", function()
     for _, lifetime in ipairs { false, "soon", -1, 0, 1e300 } do
       local world = token_world.scripted({
         offer { expires_in = lifetime, interval = 50 },
@@ -136,7 +136,7 @@ describe("autopilot.token.device_code", function()
     end
   end)
 
-  it("says that the code has expired, or the sign-in was declined", function()
+  it("reports an expired code, or a declined sign-in", function()
     for name, words in pairs {
       expired_token = "expired",
       access_denied = "declined",
@@ -149,7 +149,7 @@ describe("autopilot.token.device_code", function()
     end
   end)
 
-  it("tells any other refusal as the service does", function()
+  it("reports any other refusal in the service's words", function()
     local results = run {
       offer(),
       token_world.refused(401, "invalid_client", 7000218, "No public client."),
@@ -162,7 +162,7 @@ describe("autopilot.token.device_code", function()
     assert.are.equal("AADSTS700016: Not found.", results[2])
   end)
 
-  it("does not show a code from a wrong answer", function()
+  it("does not show a code from an invalid answer", function()
     for _, changes in ipairs {
       { device_code = false },
       { device_code = "" },
@@ -178,7 +178,7 @@ describe("autopilot.token.device_code", function()
     end
   end)
 
-  it("shows one line without control characters, made here when none came", function()
+  it("shows one line without control characters, even if the service sends none", function()
     local _, _, prompts = run { offer { message = "a\27[31m\nb", user_code = "A\nB" }, granted }
     assert.are.equal("a [31m b", prompts[1].message)
     assert.are.equal("A B", prompts[1].user_code)
@@ -246,7 +246,7 @@ describe("autopilot.token.device_code", function()
       end
     end)
 
-    it("forgets one that was refused, whatever comes of asking the person", function()
+    it("drops one that was refused, for any result of asking the person", function()
       local sign_in, world = signed_in {
         refused "invalid_grant",
         offer(),
@@ -270,7 +270,7 @@ describe("autopilot.token.device_code", function()
       assert.are.equal(1, #prompts)
     end)
 
-    it("uses it for other tenants and scopes too, as it is bound to none", function()
+    it("uses it for other tenants and scopes too, because it is bound to none", function()
       local other_scope = { scope = "https://other.test/.default" }
       for _, changes in ipairs { { tenant = "other" }, other_scope } do
         local sign_in, world, prompts = signed_in { granted }
@@ -283,7 +283,7 @@ describe("autopilot.token.device_code", function()
       end
     end)
 
-    it("asks the person for a tenant that it is refused in, and keeps it for its own", function()
+    it("asks the person for a tenant that refuses it, and keeps it for its own", function()
       local sign_in, world, prompts = signed_in {
         refused "interaction_required",
         offer(),
@@ -300,14 +300,14 @@ describe("autopilot.token.device_code", function()
       assert.are.equal(refresh_token, token_world.form(last.body).refresh_token)
     end)
 
-    it("shows it to no other cloud", function()
+    it("sends it to no other cloud", function()
       local sign_in, world, prompts = signed_in { offer(), granted }
       overlay(world.ask, { cloud = "us_gov", scope = "https://graph.microsoft.us/.default" })
       assert.is_truthy((sign_in(world.ask)))
       assert.are.equal(2, #prompts)
     end)
 
-    it("sends the claims of a challenge along", function()
+    it("passes on the claims of a challenge", function()
       local sign_in, world = signed_in { token_world.granted { access_token = "second" } }
       world.ask.claims = '{"access_token":{}}'
       assert.are.equal("second", (sign_in(world.ask)))
@@ -315,7 +315,7 @@ describe("autopilot.token.device_code", function()
     end)
   end)
 
-  it("gets device code and refresh token into nothing that is said", function()
+  it("never shows device code and refresh token", function()
     local sign_in, prompts = provider()
     local world = token_world.scripted {
       offer(),

@@ -67,7 +67,7 @@ local function world_of(endpoint, given, first)
 end
 
 describe("a token endpoint that fails once", function()
-  it("is asked again, and nothing is sent without a token", function()
+  it("is asked again, and no request to Graph is sent without a token", function()
     for _, failure in ipairs(failures) do
       for _, operation in ipairs { "sync", "status" } do
         local world = world_of { failure, granted }
@@ -79,7 +79,7 @@ describe("a token endpoint that fails once", function()
     end
   end)
 
-  it("has its Retry-After honoured, also where it names none", function()
+  it("has its Retry-After obeyed, or a default wait", function()
     local world = world_of { failures[3], granted }
     local report = world.client:sync()
     assert.is_true(world.waits[1] >= 7)
@@ -91,7 +91,7 @@ describe("a token endpoint that fails once", function()
     assert.is_true(world.waits[1] >= 5)
   end)
 
-  it("is asked again by every preset", function()
+  it("is asked again with every preset", function()
     for _, preset in ipairs { "policy", "graph", "patient" } do
       local world = world_of({ failures[1], granted }, { retry = autopilot.retry[preset] {} })
       assert.equal("started", world.client:sync().outcome)
@@ -116,7 +116,7 @@ describe("a token endpoint that fails once", function()
     assert.is_true(world.waits[1] >= 5)
   end)
 
-  it("fails one tenant of a fleet no more than another", function()
+  it("affects one tenant of a fleet only", function()
     local asked = {}
     local summary = autopilot
       .fleet({
@@ -188,8 +188,8 @@ describe("over real sockets", function()
   end)
 end)
 
-describe("a token endpoint that goes on failing", function()
-  it("is a token_error with what it said, and why no more was tried", function()
+describe("a token endpoint that keeps failing", function()
+  it("is a token_error with its message, and why there was no further attempt", function()
     local world = world_of { failures[5] }
     local _, failure = world.client:sync()
     assert.same({ "token_error", "attempts" }, { failure.outcome, failure.gave_up })
@@ -199,7 +199,7 @@ describe("a token endpoint that goes on failing", function()
     assert.is_truthy(failure.error.message:find("connection refused", 1, true))
   end)
 
-  it("ends with the deadline, or where its Retry-After is too long", function()
+  it("ends with the deadline, or if its Retry-After is too long", function()
     local _, failure = world_of({ failures[5] }).client:sync { deadline = 0.5 }
     assert.same({ "token_error", "deadline" }, { failure.outcome, failure.gave_up })
     local long = { status = 429, headers = { ["retry-after"] = "999" }, body = "" }
@@ -208,7 +208,7 @@ describe("a token endpoint that goes on failing", function()
     assert.equal(1767225600 + 999, failure.retry_at)
   end)
 
-  it("is asked once where nothing is retried", function()
+  it("is asked once without retries", function()
     for _, given in ipairs {
       { retry = false },
       { retry = autopilot.retry.policy { on = { "unavailable" } } },
@@ -220,7 +220,7 @@ describe("a token endpoint that goes on failing", function()
     end
   end)
 
-  it("makes no service wait: its Retry-After binds requests to itself only", function()
+  it("does not delay the service: its Retry-After applies to itself only", function()
     local world = world_of({ failures[3], granted }, { retry = false })
     assert.equal("token_error", select(2, world.client:status()).outcome)
     assert.equal(0, world.sent)

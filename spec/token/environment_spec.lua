@@ -45,7 +45,7 @@ local function ask(transport, more)
 end
 
 describe("autopilot.token.environment", function()
-  it("reads variables without line ends behind their values", function()
+  it("reads variables without line ends after their values", function()
     local transport, requests = recording()
     local provider = provider_of {
       AZURE_TENANT_ID = "home.example\r\n",
@@ -74,7 +74,7 @@ describe("autopilot.token.environment", function()
     assert.is_truthy(requests[1].body:find("client_id=app", 1, true))
   end)
 
-  it("asks for the client's tenant rather than for that of the environment", function()
+  it("requests a token for the client's tenant rather than the environment's", function()
     local variables = {
       AZURE_TENANT_ID = "home.example",
       AZURE_CLIENT_ID = "app",
@@ -87,7 +87,7 @@ describe("autopilot.token.environment", function()
     assert.is_truthy(requests[2].url:find("/fixed/", 1, true))
   end)
 
-  it("asks the authority of the environment", function()
+  it("uses the authority of the environment", function()
     local transport, requests = recording()
     provider_of {
       AZURE_TENANT_ID = "t",
@@ -110,7 +110,7 @@ describe("autopilot.token.environment", function()
     assert.is_truthy(requests[1].body:find("client_assertion=assertion", 1, true))
   end)
 
-  it("takes the certificate before the platform's token, and the secret before both", function()
+  it("prefers the certificate to the platform's token, and the secret to both", function()
     local transport, requests = recording()
     local token, message = provider_of {
       AZURE_TENANT_ID = "t",
@@ -123,7 +123,7 @@ describe("autopilot.token.environment", function()
     assert.equal(0, #requests)
   end)
 
-  it("is nil and a sentence for what is not set, and an empty variable is not", function()
+  it("is nil and a sentence if nothing is set; an empty variable counts as not set", function()
     for _, case in ipairs {
       { {}, "the environment names no way to sign in: set AZURE_CLIENT_SECRET" },
       { { AZURE_CLIENT_SECRET = "" }, "the environment names no way to sign in" },
@@ -146,7 +146,7 @@ describe("autopilot.token.environment", function()
     end
   end)
 
-  it("is read when a token is asked for", function()
+  it("is read when a token is requested", function()
     local variables = {}
     local transport = recording()
     local provider = provider_of(variables)
@@ -156,7 +156,7 @@ describe("autopilot.token.environment", function()
     assert.equal("token", (provider(ask(transport))))
   end)
 
-  it("signs a client in at the emulated service, and a wrong secret is told", function()
+  it("signs a client in at the emulated service, and reports a wrong secret", function()
     local world = virtual_world.new()
     local service = emulator.new { clients = { app = { secret = "right" } } }
     for secret, outcome in pairs { right = "started", wrong = "token_error" } do

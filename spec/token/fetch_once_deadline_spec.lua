@@ -63,7 +63,7 @@ describe("a fetch that its deadline cuts short", function()
     return got, began
   end
 
-  it("is no failure of those who have time left: one of them fetches for all", function()
+  it("is not a failure of callers with time left: one of them fetches for all", function()
     local got, began = at_once({ 2, 60, false, 60, 60 }, 5, 30)
     assert.equal("no answer", got[1][2])
     for index = 2, 5 do
@@ -73,7 +73,7 @@ describe("a fetch that its deadline cuts short", function()
     assert.is_true(began[2] >= 2 and began[2] < 2.2, began[2])
   end)
 
-  it("is one of those who have hardly any time left themselves", function()
+  it("is a failure of callers with hardly any time left", function()
     local got, began = at_once({ 2, 2.5, 2.9 }, 5, 30)
     assert.equal(1, #began)
     for index = 1, 3 do
@@ -81,7 +81,7 @@ describe("a fetch that its deadline cuts short", function()
     end
   end)
 
-  it("goes on from one deadline to the next, until the time is enough", function()
+  it("passes from one deadline to the next, until the time is enough", function()
     local got, began = at_once({ 2, 4, 6, 20 }, 5, 30)
     assert.same(
       { "no answer", "no answer", "no answer", nil },
@@ -91,7 +91,7 @@ describe("a fetch that its deadline cuts short", function()
     assert.equal(4, #began)
   end)
 
-  it("is told from one that failed in its own time, which is the failure of all", function()
+  it("is distinguished from one that failed in its own time, which all share", function()
     local got, began = at_once({ 40, 60, false }, 50, 30)
     assert.equal(1, #began)
     for index = 1, 3 do
@@ -99,7 +99,7 @@ describe("a fetch that its deadline cuts short", function()
     end
   end)
 
-  it("is also one that only slept until its deadline", function()
+  it("includes one that only slept until its deadline", function()
     local count = 0
     local got = at_once({ 2, 60 }, 0, 0, function(ask)
       count = count + 1

@@ -1,4 +1,4 @@
--- One fetch at a time for all coroutines that ask for the same, whatever their sleep does.
+-- One fetch at a time for all coroutines that need the same token, with any sleep function.
 
 local Leases = require "autopilot.base.lease"
 local core = require "autopilot.core"
@@ -21,8 +21,8 @@ local function ask_at_once(count, ask, fetch, backwards)
   return got, leases
 end
 
-describe("a fetch that many ask for", function()
-  it("fetches once for 1,000 coroutines, whichever is resumed first", function()
+describe("a fetch for many callers", function()
+  it("fetches once for 1,000 coroutines, resumed in any order", function()
     for _, backwards in ipairs { false, true } do
       local fetch, count = counted(slow_success)
       local got, leases = ask_at_once(1000, new_world(yielding).ask(), fetch, backwards)
@@ -35,7 +35,7 @@ describe("a fetch that many ask for", function()
     end
   end)
 
-  it("fetches once where the sleep blocks everything: waiters yield instead", function()
+  it("fetches once even if the sleep blocks: waiters yield instead", function()
     local virtual = new_world()
     for _, ask in ipairs { virtual.ask(), { now = virtual.ask().now, sleep = core.sleep }, {} } do
       local fetch, count = counted(slow_success)
@@ -46,7 +46,7 @@ describe("a fetch that many ask for", function()
     assert.is_true(virtual.time - 1000 < 6 * 100 * 0.001 + 0.01, virtual.time)
   end)
 
-  it("does not block everything even for a moment where the sleep is known to", function()
+  it("does not block even for a moment if the sleep is known to block", function()
     local real, slept = core.sleep, 0
     core.sleep = function()
       slept = slept + 1
@@ -58,7 +58,7 @@ describe("a fetch that many ask for", function()
     assert.equal(0, slept)
   end)
 
-  it("tells every waiter the error of a failed fetch, and fetches anew for the next", function()
+  it("gives every waiter the error of a failed fetch, and fetches again for the next", function()
     local fetch, count = counted(function()
       coroutine.yield()
       return nil, "sealed", { code = "x" }
@@ -76,7 +76,7 @@ describe("a fetch that many ask for", function()
     assert.equal(2, count[1])
   end)
 
-  it("makes an error that is raised the answer of all", function()
+  it("makes a raised error the result of all", function()
     for _, case in ipairs {
       { "boom", "boom" },
       { { "hidden" }, "the token provider raised an error" },
@@ -94,7 +94,7 @@ describe("a fetch that many ask for", function()
     end
   end)
 
-  it("does not keep different keys waiting for each other", function()
+  it("does not make different keys wait for each other", function()
     local leases, fetch, count = Leases.new(), counted(slow_success)
     local threads = {}
     for index = 1, 10 do
@@ -106,7 +106,7 @@ describe("a fetch that many ask for", function()
     assert.equal(10, count[1])
   end)
 
-  it("looks in growing steps that stay small", function()
+  it("polls in growing steps that stay small", function()
     local steps = {}
     local ask = new_world(function(seconds)
       steps[#steps + 1] = seconds
@@ -146,7 +146,7 @@ describe("a fetch that many ask for", function()
     end
   end)
 
-  it("finds out that a sleep lets others run unseen, as OpenResty's does", function()
+  it("detects a sleep that lets others run without a yield, as OpenResty's does", function()
     -- Its scheduler runs other coroutines during a sleep, without a visible yield.
     local leases, taken = fetch_world.leases()
     local threads, calls = {}, 0
@@ -168,7 +168,7 @@ describe("a fetch that many ask for", function()
     assert.is_true(taken[1].yielding[sleep])
   end)
 
-  it("takes any callable for a sleep, C functions too", function()
+  it("accepts any callable as a sleep, also C functions", function()
     local callable = setmetatable({}, {
       __call = function()
         coroutine.yield()
@@ -181,7 +181,7 @@ describe("a fetch that many ask for", function()
     end
   end)
 
-  it("passes on what the sleep of a scheduler yields, and what it is resumed with", function()
+  it("passes on what a scheduler's sleep yields, and what it is resumed with", function()
     local leases = Leases.new()
     local woken
     local ask = {
@@ -204,8 +204,8 @@ describe("a fetch that many ask for", function()
   end)
 end)
 
-describe("a fetch inside of a fetch for the same", function()
-  it("does not wait for what goes on only after it", function()
+describe("a fetch inside of a fetch for the same key", function()
+  it("does not wait for code that continues only after it", function()
     local leases, inner = Leases.new(), {}
     local function nested()
       -- A transport that serves others while it waits, as a simple scheduler does.

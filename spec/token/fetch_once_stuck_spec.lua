@@ -22,7 +22,7 @@ describe("a fetching coroutine that is never resumed", function()
     return "second", 60
   end
 
-  it("is given up after its time, and the first to see that fetches", function()
+  it("is abandoned after its time, and the first waiter to notice that fetches", function()
     local world, leases = new_world(yielding), Leases.new()
     local thread = abandon(leases, world.ask())
     local fetch, count = counted(function()
@@ -44,7 +44,7 @@ describe("a fetching coroutine that is never resumed", function()
     assert.equal("suspended", coroutine.status(thread))
   end)
 
-  it("is waited for as long as what it does may take", function()
+  it("is waited for as long as its work may take", function()
     for _, case in ipairs {
       {
         function(ask)
@@ -78,7 +78,7 @@ describe("a fetching coroutine that is never resumed", function()
     end
   end)
 
-  it("is waited for anew after each sign of life", function()
+  it("is waited for again after each renewal", function()
     local world, leases = new_world(yielding), Leases.new()
     local ask = { transport = yielding, now = world.ask().now }
     local fetcher = abandon(leases, ask, function(watched)
@@ -102,7 +102,7 @@ describe("a fetching coroutine that is never resumed", function()
     assert.equal("first", got)
   end)
 
-  it("is given up at once when it was collected, or has ended", function()
+  it("is abandoned at once if it was collected, or has ended", function()
     local world, leases = new_world(yielding), Leases.new()
     abandon(leases, world.ask())
     collectgarbage()
@@ -124,7 +124,7 @@ describe("a fetching coroutine that is never resumed", function()
     end
   end)
 
-  it("does not keep a script without a scheduler waiting, which alone could resume it", function()
+  it("does not block a script without a scheduler, which alone could resume it", function()
     local leases = Leases.new()
     local thread = abandon(leases, {})
     local got
@@ -141,7 +141,7 @@ describe("a fetching coroutine that is never resumed", function()
     assert.equal("suspended", coroutine.status(thread))
   end)
 
-  it("may end late all the same: it has its own token, and the newer lease is untouched", function()
+  it("may end late: it has its own token, and does not change the newer lease", function()
     local world, leases = new_world(yielding), Leases.new()
     local late
     local thread = coroutine.create(function()
@@ -166,7 +166,7 @@ describe("a fetching coroutine that is never resumed", function()
     assert.is_nil(leases:holder "other")
   end)
 
-  it("is given up also when the clock stands still and nothing sleeps", function()
+  it("is abandoned even if the clock stands still and nothing sleeps", function()
     local real, passed = core.clock, 0
     core.clock = function()
       passed = passed + 1
@@ -185,7 +185,7 @@ describe("a fetching coroutine that is never resumed", function()
     assert.equal("suspended", coroutine.status(thread))
   end)
 
-  it("is given up also when the clock is set back meanwhile", function()
+  it("is abandoned even if the clock is set back meanwhile", function()
     local world, leases = new_world(yielding), Leases.new()
     local thread = abandon(leases, world.ask())
     local waiter = coroutine.create(function()

@@ -50,7 +50,7 @@ describe("Azure Arc", function()
     file:close()
   end
 
-  it("gives a token for the key in the file that its challenge names", function()
+  it("gives a token for the key in the file of its challenge", function()
     for _, text in ipairs { key, key .. "\n", key .. "\r\n" } do
       write(text)
       local answers = { challenge(linux .. "a-1.key"), token_world.granted() }
@@ -122,7 +122,7 @@ describe("Azure Arc", function()
     assert.are.same({}, opened)
   end)
 
-  it("names its folder in any case on Windows, and may be quoted", function()
+  it("may name its folder in any case on Windows, and in quotes", function()
     local challenged = challenge('"' .. linux .. 'a.key"')
     challenged.headers["WWW-Authenticate"] = challenged.headers["WWW-Authenticate"]:lower()
     assert.are.equal(opaque, (ask { challenged, token_world.granted() }))
@@ -131,7 +131,7 @@ describe("Azure Arc", function()
     assert.are.same({ linux .. "a.key", windows .. "a.key" }, opened)
   end)
 
-  it("takes a key of 4096 bytes and no more, and nothing but a key", function()
+  it("accepts a key of 4096 bytes at most, and nothing but a key", function()
     write(("k"):rep(4096))
     assert.are.equal(opaque, (ask { challenge(linux .. "a.key"), token_world.granted() }))
     local too_long = ("hush"):rep(1024) .. "h"
@@ -145,7 +145,7 @@ describe("Azure Arc", function()
     end
   end)
 
-  it("says who may read the key when this user may not", function()
+  it("says who may read the key if this user may not", function()
     rawset(io, "open", function()
       return nil, "denied"
     end)
@@ -154,7 +154,7 @@ describe("Azure Arc", function()
     assert.is_truthy(message:find "group himds")
   end)
 
-  it("does not challenge twice, and has its key in no message", function()
+  it("is not answered twice, and no message has its key", function()
     local echoed = { status = 400, body = '{"message":"' .. key .. '"}' }
     local lost = { network = { message = key } }
     for _, answer in ipairs { challenge(linux .. "b.key"), echoed, lost } do

@@ -44,7 +44,7 @@ describe("the metadata service", function()
     assert.is_true(details.is_transient)
   end)
 
-  it("is not asked before it wants to be, nor waited for too long", function()
+  it("is not asked before its Retry-After, nor waited for too long", function()
     local world =
       token_world.scripted(series(1, 429, token_world.granted(), { ["Retry-After"] = "20" }))
     assert.are.equal(opaque, (provider()(world.ask)))
@@ -56,7 +56,7 @@ describe("the metadata service", function()
     assert.are.same({}, world.slept)
   end)
 
-  it("is believed when it knows no identity", function()
+  it("is final when it knows no identity", function()
     local refusal = { error = "invalid_request", error_description = "Identity not found" }
     local world = token_world.scripted { token_world.answer(400, refusal) }
     local token, message, details = provider()(world.ask)
@@ -67,7 +67,7 @@ describe("the metadata service", function()
     assert.are.same({}, world.slept)
   end)
 
-  it("is said to be missing when nothing answers", function()
+  it("is reported as missing when nothing answers", function()
     local world = token_world.scripted { { network = { stage = "connect" } } }
     local token, message, details = provider()(world.ask)
     assert.is_nil(token)
@@ -93,7 +93,7 @@ describe("the metadata service", function()
     assert.are.equal(30, world.requests[2].timeout.total)
   end)
 
-  it("is known to be missing, or not to be Azure's, after the probe", function()
+  it("is reported as missing, or as not Azure's, after the probe", function()
     for _, answer in ipairs { { network = {} }, { status = 401 }, { status = 403 } } do
       local world = token_world.scripted { answer }
       local token, message, details = provider { probe = 1 }(world.ask)

@@ -99,7 +99,7 @@ describe("autopilot.token.managed_identity", function()
     assert.are.same({ resource = "https://graph.microsoft.com" }, token_world.form(sent.body))
   end)
 
-  it("asks the metadata service when nothing else is told", function()
+  it("asks the metadata service by default", function()
     local token, expires_in, _, world = ask("imds", { granted { expires_in = "3599" } })
     assert.are.equal(opaque, token)
     assert.are.equal(3599, expires_in)
@@ -128,7 +128,7 @@ describe("autopilot.token.managed_identity", function()
     assert.are.same({ Secret = hidden }, sent.headers)
   end)
 
-  it("tells what to do where Service Fabric's certificate is not trusted", function()
+  it("gives advice if Service Fabric's certificate is not trusted", function()
     local failure = { stage = "tls", message = "self-signed certificate", delivered = "no" }
     local token, message, details = ask("service_fabric", { { network = failure } })
     assert.is_nil(token)
@@ -140,7 +140,7 @@ describe("autopilot.token.managed_identity", function()
     assert.is_true(details.is_transient)
   end)
 
-  it("detects the platform in a fixed order, and takes an empty variable for none", function()
+  it("detects the platform in a fixed order, and ignores an empty variable", function()
     local all = {}
     for _, variables in pairs(platforms) do
       overlay(all, variables)
@@ -164,7 +164,7 @@ describe("autopilot.token.managed_identity", function()
     end
   end)
 
-  it("asks for a user-assigned identity by the platform's own names", function()
+  it("requests a user-assigned identity by the platform's own names", function()
     for platform, names in pairs {
       app_service = { client_id = "client_id", resource_id = "mi_res_id", object_id = "object_id" },
       imds = { client_id = "client_id", resource_id = "msi_res_id", object_id = "object_id" },
@@ -188,7 +188,7 @@ describe("autopilot.token.managed_identity", function()
     end
   end)
 
-  it("asks for the resource of the cloud or of the option scope", function()
+  it("requests the resource of the cloud or of the option scope", function()
     local world = token_world.scripted { granted(), granted() }
     world.ask.cloud, world.ask.scope = "us_gov", nil
     provider "imds"(world.ask)
@@ -242,7 +242,7 @@ describe("autopilot.token.managed_identity", function()
     end
   )
 
-  it("asks for no token for the Graph of another cloud", function()
+  it("refuses a token for the Graph of another cloud", function()
     local world = token_world.scripted({}, { cloud = "china" })
     world.ask.scope = "https://graph.microsoft.com/.default"
     local token, message, details = provider "imds"(world.ask)
@@ -252,7 +252,7 @@ describe("autopilot.token.managed_identity", function()
     assert.are.equal(0, #world.requests)
   end)
 
-  it("sends nothing to an address that is not right, and does not repeat it", function()
+  it("sends nothing to an invalid address, and does not quote it", function()
     for _, url in ipairs {
       "http://evil.test/hush",
       "http://127.0.0.1.evil.test/hush",
@@ -295,7 +295,7 @@ describe("autopilot.token.managed_identity", function()
     assert.are.equal("IDENTITY_HEADER must be one line of ASCII text", message)
   end)
 
-  it("reads errors in each form that platforms write them in", function()
+  it("reads errors in each form of the platforms", function()
     for _, case in ipairs {
       { "app_service", { statusCode = 400, message = "No identity." }, "No identity." },
       { "arc", { error = { code = "bad", message = "It\nis so." } }, "It", "bad" },
@@ -322,7 +322,7 @@ describe("autopilot.token.managed_identity", function()
     end
   end)
 
-  it("survives answers of any kind without a word of its secrets", function()
+  it("survives any answer, and shows none of its secrets", function()
     for platform in pairs(platforms) do
       for _, answer in ipairs {
         { status = 200, body = "" },

@@ -1,4 +1,4 @@
--- What a token endpoint refuses is told in a line, with what helps and with what there is to wait for.
+-- A refusal of a token endpoint is reported in one line, with a hint and the time to wait.
 
 local cjson = require "cjson.safe"
 local oauth_request = require "support.oauth_request"
@@ -8,7 +8,7 @@ local token_world = require "support.token_world"
 local refusal, send, sign_in = oauth_request.refusal, oauth_request.send, oauth_request.sign_in
 
 describe("autopilot.token.oauth: a refusal", function()
-  it("is told without trace clutter, with numbers, ids and a hint", function()
+  it("is reported without trace ids in the message, with numbers, ids and a hint", function()
     local message, details = refusal(
       token_world.refused(401, "invalid_client", 7000215, "Invalid client secret provided.")
     )
@@ -23,7 +23,7 @@ describe("autopilot.token.oauth: a refusal", function()
     }, details)
   end)
 
-  it("says that an answer is encoded in a way that was not asked for", function()
+  it("reports an unexpected content encoding", function()
     for status = 200, 503, 303 do
       local message, details = refusal {
         status = status,
@@ -36,7 +36,7 @@ describe("autopilot.token.oauth: a refusal", function()
     end
   end)
 
-  it("has its hint for every well-known number", function()
+  it("has a hint for every well-known number", function()
     for number, words in pairs {
       [7000215] = "secret is wrong",
       [7000222] = "secret has expired",
@@ -55,7 +55,7 @@ describe("autopilot.token.oauth: a refusal", function()
     assert.is_nil(details.hint)
   end)
 
-  it("has the number of the description when no list is there", function()
+  it("has the number of the description if there is no list", function()
     local described =
       { error = "invalid_grant", error_description = "AADSTS65001: No.\r\nTrace ID: x" }
     local message, details = refusal(token_world.answer(400, described))
@@ -63,7 +63,7 @@ describe("autopilot.token.oauth: a refusal", function()
     assert.are.equal("65001", details.reason)
   end)
 
-  it("is one bounded line, whatever is written there", function()
+  it("is one line of bounded length, for any content", function()
     for _, description in ipairs {
       ("x"):rep(100000),
       "a\r\nb",
@@ -78,7 +78,7 @@ describe("autopilot.token.oauth: a refusal", function()
     end
   end)
 
-  it("leaves out fields that are not in their usual form", function()
+  it("omits fields of an unusual form", function()
     local _, details = refusal(token_world.answer(400, {
       error = "two words\n",
       error_codes = { "7000215", {} },
@@ -91,7 +91,7 @@ describe("autopilot.token.oauth: a refusal", function()
     assert.are.same({ is_transient = false }, details)
   end)
 
-  it("survives answers that are no JSON, cut, huge, or JSON of another shape", function()
+  it("survives answers that are not JSON, cut, huge, or JSON of another shape", function()
     for _, body in ipairs {
       "",
       "<html><title>502</title></html>",
@@ -113,13 +113,13 @@ describe("autopilot.token.oauth: a refusal", function()
     end
   end)
 
-  it("is a 200 that says error, too", function()
+  it("may be a 200 with an error, too", function()
     local message, details = refusal(token_world.answer(200, { error = "no", access_token = "t" }))
     assert.are.equal("the token endpoint refuses: no", message)
     assert.are.equal("no", details.code)
   end)
 
-  it("is a redirect, which is never followed", function()
+  it("may be a redirect, which is never followed", function()
     local world = token_world.scripted {
       { status = 307, headers = { Location = "https://evil.test/" } },
     }
@@ -152,7 +152,7 @@ describe("autopilot.token.oauth: a refusal", function()
     assert.is_nil(details.retry_after)
   end)
 
-  it("is worth another attempt where the service says it is busy", function()
+  it("may be retried if the service says it is busy", function()
     for _, code in ipairs { "temporarily_unavailable", "server_error" } do
       local _, details = refusal(token_world.answer(400, { error = code }))
       assert.is_true(details.is_transient)
@@ -165,7 +165,7 @@ end)
 describe("autopilot.token.oauth: a certificate that is not known yet", function()
   local unknown = token_world.refused(401, "invalid_client", 700027, "Not registered.")
 
-  it("is tried again, with a form made anew, until it is", function()
+  it("is tried again, with a new form each time, until it is", function()
     local world = token_world.scripted { unknown, unknown, token_world.granted() }
     local made = 0
     local token = sign_in(world.ask, function()
@@ -177,7 +177,7 @@ describe("autopilot.token.oauth: a certificate that is not known yet", function(
     assert.is_truthy(world.requests[3].body:find("assertion-3", 1, true))
   end)
 
-  it("is given up after 14 seconds", function()
+  it("ends the attempts after 14 seconds", function()
     local world = token_world.scripted { unknown, last = "repeat" }
     local token, message, details = sign_in(world.ask, function()
       return {}
@@ -189,7 +189,7 @@ describe("autopilot.token.oauth: a certificate that is not known yet", function(
     assert.are.equal(4, #world.requests)
   end)
 
-  it("is the only refusal that is", function()
+  it("is the only refusal that is retried", function()
     local world =
       token_world.scripted { token_world.refused(401, "invalid_client", 7000215, "Wrong.") }
     sign_in(world.ask, function()
@@ -198,7 +198,7 @@ describe("autopilot.token.oauth: a certificate that is not known yet", function(
     assert.are.same({}, world.slept)
   end)
 
-  it("stops when no form can be made any more", function()
+  it("ends the attempts when no form can be made any more", function()
     local world = token_world.scripted { unknown }
     local made = 0
     local token, message, details = sign_in(world.ask, function()

@@ -1,4 +1,4 @@
--- No secret of a request for a token comes back in what is told of it.
+-- No secret of a request for a token appears in its result.
 
 local cjson = require "cjson.safe"
 local endpoint = require "autopilot.token.endpoint"
@@ -10,7 +10,7 @@ local refusal, send, secret = oauth_request.refusal, oauth_request.send, oauth_r
 describe("autopilot.token.oauth: the form's secrets", function()
   local encoded = endpoint.encode_form({ x = secret }):sub(3)
 
-  it("come back in nothing that is said, however the endpoint echoes them", function()
+  it("appear in no message, in any echo of the endpoint", function()
     for _, echo in ipairs { secret, encoded, cjson.encode(secret), "client_secret=" .. encoded } do
       for _, answer in ipairs {
         token_world.refused(401, "invalid_client", 7000215, "Wrong: " .. echo .. "."),
@@ -33,7 +33,7 @@ describe("autopilot.token.oauth: the form's secrets", function()
     end
   end)
 
-  it("come back as no code and no id either", function()
+  it("appear in no code and no id either", function()
     for _, plain in ipairs { "plain-secret-0123", "0f5c6c9a-0000-4000-8000-00000000abcd" } do
       local answer = { error = plain, trace_id = plain, correlation_id = plain }
       local world = token_world.scripted { token_world.answer(400, answer) }
@@ -43,7 +43,7 @@ describe("autopilot.token.oauth: the form's secrets", function()
     end
   end)
 
-  it("are those that the provider names, too", function()
+  it("include those that the provider names", function()
     local world = token_world.scripted { token_world.refused(400, "e", 1, "echo other-one-0123") }
     local _, message = endpoint.request(world.ask, {
       url = "https://login.test/",

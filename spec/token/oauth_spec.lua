@@ -1,5 +1,5 @@
--- A request to a token endpoint: what is sent and where, and what is taken for a token, whatever the
--- network does.
+-- A request to a token endpoint: its form and its URL, and what is accepted as a token, for any
+-- behaviour of the network.
 
 local cjson = require "cjson.safe"
 local endpoint = require "autopilot.token.endpoint"
@@ -21,7 +21,7 @@ describe("autopilot.token.oauth: a form", function()
     )
   end)
 
-  it("is read back as it was, by the rules of forms", function()
+  it("can be decoded again, by the rules of forms", function()
     local form = { client_secret = secret, scope = "https://graph.microsoft.com/.default" }
     for byte = 0, 255 do
       form.every = (form.every or "") .. string.char(byte)
@@ -43,14 +43,14 @@ describe("autopilot.token.oauth: a request", function()
     assert.are.same(oauth_request.form, token_world.form(sent.body))
   end)
 
-  it("sends claims as they are", function()
+  it("sends claims unchanged", function()
     local claims = '{"access_token":{"nbf":{"essential":true,"value":"1&2"}}}'
     local world = token_world.scripted({ token_world.granted() }, { claims = claims })
     send(world.ask)
     assert.are.equal(claims, token_world.form(world.requests[1].body).claims)
   end)
 
-  it("goes nowhere over http but to this machine, and to no tenant that is a path", function()
+  it("uses http to this machine only, and refuses a tenant that is a path", function()
     local function sign_in(world, authority, tenant)
       local checked = { authority = authority, tenant = tenant, getenv = function() end }
       return oauth_request.sign_in(world.ask, function()
@@ -81,7 +81,7 @@ describe("autopilot.token.oauth: a token", function()
     return send(world.ask)
   end
 
-  it("comes with its seconds, whether number or text", function()
+  it("has its lifetime in seconds, as a number or text", function()
     for _, value in ipairs { 3599, "3599", "3599.0" } do
       local token, expires_in, extra =
         read { expires_in = value, refresh_in = value, refresh_token = "again" }
@@ -91,7 +91,7 @@ describe("autopilot.token.oauth: a token", function()
     end
   end)
 
-  it("comes without seconds when these are none", function()
+  it("has no lifetime if the value is invalid", function()
     for _, value in ipairs {
       "",
       "soon",
@@ -118,7 +118,7 @@ describe("autopilot.token.oauth: a token", function()
     assert.are.same({ "t", nil, {} }, { token, expires_in, extra })
   end)
 
-  it("must be text without control characters, for a bearer", function()
+  it("must be text without control characters, of the type bearer", function()
     for _, fields in ipairs {
       { access_token = "" },
       { access_token = "a\r\nb" },
@@ -141,13 +141,13 @@ describe("autopilot.token.oauth: a token", function()
 end)
 
 describe("autopilot.token.oauth: a network", function()
-  it("that fails is worth another attempt, and says why", function()
+  it("that fails allows another attempt, and says why", function()
     local message, details = refusal { network = { stage = "tls", message = "no cert\nfor it" } }
     assert.are.equal("the token endpoint could not be reached: no cert for it", message)
     assert.is_true(details.is_transient)
   end)
 
-  it("that fails gets the hint that its stage has at Graph, for the token endpoint", function()
+  it("that fails has the hint of its stage, as at Graph, for the token endpoint", function()
     local function hint(network)
       return select(2, refusal { network = network }).hint
     end
@@ -174,7 +174,7 @@ describe("autopilot.token.oauth: a network", function()
     assert.is_true(details.is_transient)
   end)
 
-  it("of the user may return or raise anything", function()
+  it("of the user may return or raise any value", function()
     for _, returned in ipairs {
       {},
       { nil, "text" },

@@ -1,4 +1,4 @@
--- Proofs and refresh tokens are judged by an OAuth server that is not ours: oidc-provider, which checks signatures,
+-- Proofs and refresh tokens are verified by another OAuth server: oidc-provider, which checks signatures,
 -- and voids a refresh token that is used twice.
 
 local cjson = require "cjson.safe"
@@ -79,7 +79,7 @@ describe("oidc-provider", function()
 
   for name, given in pairs(certificate) do
     for _, algorithm in ipairs { "PS256", "RS256" } do
-      it(("takes the assertion of a certificate: %s, %s"):format(name, algorithm), function()
+      it(("accepts the assertion of a certificate: %s, %s"):format(name, algorithm), function()
         local granted, message = provider("client_certificate", {
           client_id = "certified",
           certificate = folder .. "/" .. given.certificate,
@@ -91,7 +91,7 @@ describe("oidc-provider", function()
     end
   end
 
-  it("takes a secret with signs that a form must encode, and refuses another", function()
+  it("accepts a secret with characters that a form must encode, and refuses another", function()
     local given = { client_id = "secret", client_secret = secret }
     assert.is_truthy((provider("client_secret", given)()))
     given.client_secret = "wrong"

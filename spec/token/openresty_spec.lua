@@ -95,12 +95,12 @@ describe("in OpenResty, a cached token", function()
     end
   end)
 
-  it("is fetched once also where the fetch sleeps without telling", function()
+  it("is fetched once even if the sleep in the fetch does not visibly yield", function()
     assert.equal("alone-1", server:get("/alone").body, server:log())
   end)
 
   -- It is given up when it was collected, long before its sleep would have ended.
-  it("is fetched by another light thread if the one that fetches it is killed", function()
+  it("is fetched by another light thread if the fetching one is killed", function()
     assert.equal("after-2", server:get("/killed").body, server:log())
   end)
 end)

@@ -1,4 +1,4 @@
--- What the providers share: how a sign-in fails, and text from outside in messages.
+-- What the providers share: how a sign-in fails, and foreign text in messages.
 
 local provider = require "autopilot.token.provider"
 
@@ -10,7 +10,7 @@ describe("a provider of autopilot.token.provider.kind", function()
     return new {} {}
   end
 
-  it("returns a message with details where its sign-in fails", function()
+  it("returns a message with details if its sign-in fails", function()
     local facts = { code = "TenantMismatch", hint = "Name one tenant." }
     local details = { code = "TenantMismatch", hint = "Name one tenant.", is_transient = false }
     local function fail()
@@ -24,7 +24,7 @@ describe("a provider of autopilot.token.provider.kind", function()
     assert.is_nil(facts.is_transient)
   end)
 
-  it("says by itself that another attempt would fail in the same way", function()
+  it("says that another attempt would fail in the same way", function()
     local function provide()
       provider.fail "wrong"
     end
@@ -35,7 +35,7 @@ describe("a provider of autopilot.token.provider.kind", function()
     assert.same({ nil, "busy", { is_transient = true } }, { ask(wait) })
   end)
 
-  it("goes on with what it needs, and raises any other error", function()
+  it("continues with the values that it needs, and raises any other error", function()
     local function provide()
       return provider.need("a-token", "wrong")
     end
@@ -56,14 +56,14 @@ describe("autopilot.token.provider.cleaner", function()
     assert.equal("xx\226\128\166", clean("xxxx", 3))
   end)
 
-  it("takes secrets out before the text is cut, and what looks like a token", function()
+  it("removes secrets before the text is cut, and everything like a token", function()
     local clean = provider.cleaner { "hush-4f6c1d0e9a7b-hush" }
     local line = clean(("x"):rep(290) .. "hush-4f6c1d0e9a7b-hush")
     assert.is_nil(line:find("hush", 1, true))
     assert.equal("no [redacted]", clean "no eyJhbGciOiJub25lIn0.eyJ0aWQiOiJjb250b3NvIn0.c2ln")
   end)
 
-  it("is nil for anything but text, and where nothing is left", function()
+  it("is nil for anything but text, and if nothing is left", function()
     local clean = provider.cleaner()
     for _, value in ipairs { 5, true, {}, "", " \r\n" } do
       assert.is_nil((clean(value)))
@@ -79,7 +79,7 @@ describe("autopilot.token.provider.open", function()
     assert.is_truthy(message:find "^the environment names no way to sign in", message)
   end)
 
-  it("makes one that tells what is wrong with its options when it is asked", function()
+  it("makes one that reports its invalid options when it is called", function()
     local opened = provider.open("client_secret", { client_secret = "hidden" }, "it is wrong: ")
     local token, message, details = opened {}
     assert.is_nil(token)

@@ -123,7 +123,7 @@ describe("autopilot.token.refresh_token", function()
     assert.are.same({ "second", "third" }, saved)
   end)
 
-  it("hands a newer refresh token over again when it could not be kept", function()
+  it("passes a newer refresh token to the callback again if that could not save it", function()
     local tried, works = {}, false
     local world = token_world.scripted { granted "second", granted(), granted(), granted() }
     local sign_in = provider {
@@ -140,7 +140,7 @@ describe("autopilot.token.refresh_token", function()
     assert.are.same({ "second", "second", "second" }, tried)
   end)
 
-  it("asks a function for it: first, and again after it was refused", function()
+  it("calls a function for it: first, and again after it was refused", function()
     local given = { "one", "two" }
     local refused = token_world.refused(400, "invalid_grant", 700082, "The token has expired.")
     local world = token_world.scripted { granted(), granted(), refused, granted() }
@@ -164,7 +164,7 @@ describe("autopilot.token.refresh_token", function()
     assert.are.same({ "one", "one", "one", "two" }, sent)
   end)
 
-  it("says that the function gave none, and sends nothing", function()
+  it("reports a function without a refresh token, and sends nothing", function()
     for _, text in ipairs { "", "two words", "line\nbreak" } do
       local world = token_world.scripted {}
       local token, message = provider {
@@ -178,7 +178,7 @@ describe("autopilot.token.refresh_token", function()
     end
   end)
 
-  it("keeps the tenant's own refusals apart from those of the refresh token", function()
+  it("distinguishes the tenant's own refusals from those of the refresh token", function()
     local refusal = token_world.refused(400, "invalid_grant", 65001, "No consent.")
     local no_guest = token_world.refused(400, "invalid_grant", 50020, "No such user.")
     local unknown = token_world.refused(400, "invalid_grant", 50999, "Not in this tenant.")
@@ -195,7 +195,7 @@ describe("autopilot.token.refresh_token", function()
     assert.is_truthy(details.hint:find("^If it is refused in every tenant"), details.hint)
   end)
 
-  it("has its secrets in nothing that is said", function()
+  it("never shows its secrets", function()
     for _, echo in ipairs { first, secret } do
       for _, answer in ipairs {
         token_world.refused(400, "invalid_grant", 70000, "Wrong: " .. echo),

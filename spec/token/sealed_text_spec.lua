@@ -4,10 +4,10 @@ local sealed_text = require "autopilot.token.sealed_text"
 
 local key = ("k"):rep(32)
 
-describe("a text that is sealed", function()
+describe("a sealed text", function()
   local sealing = assert(sealed_text.new(key))
 
-  it("opens with the same key, for the same context", function()
+  it("can be opened with the same key, for the same context", function()
     for _, text in ipairs { "", "x", "\0\255", ("long "):rep(1000) } do
       local sealed = sealing:seal("here", text)
       assert.are.equal(text, sealing:open("here", sealed))
@@ -20,7 +20,7 @@ describe("a text that is sealed", function()
     assert.are_not.equal(sealing:seal("here", "text"), sealing:seal("here", "text"))
   end)
 
-  it("does not open when a single bit of it was changed", function()
+  it("cannot be opened when a single bit of it was changed", function()
     local sealed = sealing:seal("here", "text")
     for place = 1, #sealed do
       local byte = sealed:byte(place)

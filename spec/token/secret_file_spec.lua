@@ -30,18 +30,18 @@ describe("autopilot.token.secret_file", function()
     end
   end)
 
-  it("gives the line without the white space and byte order mark around it", function()
+  it("returns the line without white space and byte order mark around it", function()
     for _, text in ipairs { "hush", "hush\n", "hush\r\n", "\239\187\191hush\r\n", " \n hush\t" } do
       assert.are.equal("hush", secret_file.read_line(file(text)))
       remove()
     end
   end)
 
-  it("gives the whole text as it is", function()
+  it("returns the whole text unchanged", function()
     assert.are.equal(" a\nb\0 \n", secret_file.read(file " a\nb\0 \n"))
   end)
 
-  it("refuses a file that every user can read, unless that is allowed", function()
+  it("refuses a file that every user can read, by default", function()
     local path = file("hush-hush", "644")
     local text, message = secret_file.read_line(path)
     assert.is_nil(text)
@@ -51,7 +51,7 @@ describe("autopilot.token.secret_file", function()
     assert.are.equal("hush-hush", secret_file.read_line(path, true))
   end)
 
-  it("names the program that takes the right away on Windows", function()
+  it("names the program that removes the right on Windows", function()
     local path, config = file("hush-hush", "644"), package.config
     rawset(package, "config", "\\" .. config:sub(2))
     local _, message = secret_file.read_line(path)
@@ -60,7 +60,7 @@ describe("autopilot.token.secret_file", function()
     assert.is_nil(message:find("chmod", 1, true))
   end)
 
-  it("says what is wrong with a file, without a word of what it holds", function()
+  it("reports faults of a file, without quoting it", function()
     for text, complaint in pairs {
       [""] = "it is empty",
       ["  \r\n\n"] = "it is empty",
@@ -78,11 +78,11 @@ describe("autopilot.token.secret_file", function()
     end
   end)
 
-  it("survives blanks without end", function()
+  it("survives an endless line of blanks", function()
     assert.are.equal("x", secret_file.read_line(file((" "):rep(200000) .. "x" .. (" "):rep(50000))))
   end)
 
-  it("names a file that is not there, that is a folder, or has no name", function()
+  it("names a file that is missing, is a folder, or has no name", function()
     local text, message = secret_file.read "/nowhere/at\nall"
     assert.is_nil(text)
     assert.is_truthy(message:find("/nowhere/at?all", 1, true))

@@ -1,4 +1,4 @@
--- Whatever an endpoint echoes, and wherever: nothing printable of a sync holds a secret or a token, whether
+-- Echoes of an endpoint, in any place: no printable result of a sync holds a secret or a token, whether
 -- it could sign in or not. Every way to sign in is tried, through the client itself.
 
 local azure_cli = require "autopilot.token.azure_cli"
@@ -36,7 +36,7 @@ local function echoes(text)
   }
 end
 
-describe("what is printable of a sync", function()
+describe("the printable results of a sync", function()
   setup(secret_sign_ins.make_files)
   teardown(secret_sign_ins.remove_files)
 
@@ -144,7 +144,7 @@ describe("what is printable of a sync", function()
       )
     end
 
-    it("that signed in holds neither secret nor token: " .. name, function()
+    it("with a sign-in hold neither secret nor token: " .. name, function()
       for _, status in ipairs { 204, 400, 401, 403, 429, 500 } do
         local sign_in = make()
         local to_endpoint, seen = layer(sign_in, function()
@@ -169,7 +169,7 @@ describe("what is printable of a sync", function()
     end)
   end
 
-  it("through the Azure CLI holds no token, whatever it prints", function()
+  it("through the Azure CLI hold no token, for any output of it", function()
     local jwt = "eyJ0eXAiOiJKV1QifQ.eyJ0aWQiOiJjb250b3NvIn0.c2lnbmF0dXJl-" .. marked
     for _, case in ipairs {
       { '{"accessToken":"%s","expires_on":9999999999}', 0 },
@@ -199,7 +199,7 @@ describe("what is printable of a sync", function()
     end
   end)
 
-  it("with options that are wrong holds no secret of them", function()
+  it("with invalid options hold no secret of them", function()
     for _, make in ipairs {
       function()
         return client_secret { client_id = "app", client_secret = secret .. "\n" }

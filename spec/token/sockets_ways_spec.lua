@@ -147,7 +147,7 @@ describe("over real sockets", function()
     assert_started(sync(client_of(pipelines)))
   end)
 
-  it("an assertion of the user's own signs an application in", function()
+  it("a user's own assertion signs an application in", function()
     local claims = { iss = "https://issuer.test", sub = "s", aud = "api://AzureADTokenExchange" }
     local client = client_of(token.client_assertion(entra {
       client_id = "platform",
@@ -222,7 +222,7 @@ describe("over real sockets", function()
       assert.are.equal("urn:ietf:params:oauth:grant-type:device_code", asked[1].grant_type)
     end)
 
-    it("who does not come in time lets the code expire", function()
+    it("who does not sign in in time lets the code expire", function()
       local client = signing_in {
         function()
           return 900
@@ -234,7 +234,7 @@ describe("over real sockets", function()
       assert.is_truthy(report.error.message:find("the code has expired", 1, true))
     end)
 
-    it("who declines ends it", function()
+    it("who declines ends the sign-in", function()
       local client = signing_in {
         function(user_code)
           service:control("POST", "decline", { user_code = user_code })
@@ -262,7 +262,7 @@ describe("over real sockets", function()
     local wanted = '{"access_token":{"acrs":{"essential":true,"value":"c1?~>"}}}'
 
     for _, encoding in ipairs { "base64", "base64url" } do
-      it("is met by one request for a token with its claims, in " .. encoding, function()
+      it("is answered by one request for a token with its claims, in " .. encoding, function()
         local client = client_of(token.client_secret(entra {
           client_id = service.client_id,
           client_secret = service.client_secret,
@@ -290,7 +290,7 @@ describe("over real sockets", function()
       end)
     end
 
-    it("that cannot be met costs one more request and no third", function()
+    it("that cannot be satisfied costs one more request and no third", function()
       local client = client_of(function(ask)
         return token.client_secret(entra {
           client_id = service.client_id,
@@ -341,7 +341,7 @@ describe("over real sockets", function()
       assert_started(sync(client_of(provider)))
     end)
 
-    it("with a metadata service signs in as itself, in a chain after a look at it", function()
+    it("with a metadata service signs in as itself, in a chain after a probe", function()
       local getenv =
         token_world.getenv { AZURE_POD_IDENTITY_AUTHORITY_HOST = service.url, AZURE_CLIENT_ID = "" }
       assert_started(sync(client_of(token.managed_identity { getenv = getenv })))
@@ -355,7 +355,7 @@ describe("over real sockets", function()
     end)
   end)
 
-  it("an endpoint that throttles is left alone as long as it wants", function()
+  it("an endpoint that throttles is not asked before its Retry-After", function()
     local client = client_of(token.client_secret(entra {
       client_id = service.client_id,
       client_secret = service.client_secret,

@@ -3,7 +3,7 @@ local static = require "autopilot.token.static"
 local virtual_world = require "support.virtual_world"
 
 describe("autopilot.token.static", function()
-  it("hands out its token, also after it was refused", function()
+  it("returns its token, also after it was refused", function()
     local provider = static "good"
     assert.equal("good", provider { tenant = "contoso" })
     assert.equal("good", provider { refresh = true })
@@ -18,7 +18,7 @@ describe("autopilot.token.static", function()
     assert.equal("Bearer good", transport.requests[1].headers["Authorization"])
   end)
 
-  it("raises for what is no token, at the caller's line, and quotes nothing", function()
+  it("raises for anything but a token, at the caller's line, and quotes nothing", function()
     for _, case in ipairs {
       { nil, "must be a string (got nil)" },
       { 5, "must be a string (got number)" },

@@ -34,7 +34,7 @@ describe("the options of a cache with a store", function()
     end
   end)
 
-  it("say what to install where luaossl is missing", function()
+  it("say what to install if luaossl is missing", function()
     local loaded, preload = package.loaded["openssl.cipher"], package.preload["openssl.cipher"]
     package.loaded["openssl.cipher"] = nil
     package.preload["openssl.cipher"] = function()
@@ -48,7 +48,7 @@ describe("the options of a cache with a store", function()
     assert.is_truthy(message:find("needs luaossl, which is not installed", 1, true), message)
   end)
 
-  it("go for a provider that has a cache already, without a second one", function()
+  it("apply to a provider that has a cache already, without a second one", function()
     local world = token_store.new()
     local fetched = token_store.source()
     local provider = cached(fetched.provider)

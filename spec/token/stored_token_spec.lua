@@ -20,7 +20,7 @@ describe("a token in a store", function()
     assert.are.equal(1, fetched.count)
   end)
 
-  it("is another's for another tenant, cloud, scope or identity", function()
+  it("is separate for another tenant, cloud, scope or identity", function()
     local fetched = token_store.source()
     world:worker(fetched.provider)(world:asking())
     for _, other in ipairs { { tenant = "fabrikam" }, { cloud = "china" }, { scope = "other" } } do
@@ -32,14 +32,14 @@ describe("a token in a store", function()
     assert.are.equal(5, fetched.count)
   end)
 
-  it("is not handed out when too little of its life is left", function()
+  it("is not returned when too little of its life is left", function()
     local fetched = token_store.source()
     world:worker(fetched.provider)(world:asking())
     world.time = world.time + 3301
     assert.are.equal("token-2", (world:worker(fetched.provider)(world:asking())))
   end)
 
-  it("is renewed early once for all, and serves on while that fails", function()
+  it("is renewed early once for all, and stays in use if that fails", function()
     local fetched = token_store.source(3600, { refresh_in = 1800 })
     world:worker(fetched.provider)(world:asking())
     world.time = world.time + 1801
@@ -51,7 +51,7 @@ describe("a token in a store", function()
     assert.are.equal(3, fetched.count)
   end)
 
-  it("serves for half a minute before a renewal that failed is tried again", function()
+  it("stays in use for half a minute before a failed renewal is tried again", function()
     local fetched = token_store.source(3600, { refresh_in = 1800 })
     world:worker(fetched.provider)(world:asking())
     world.time = world.time + 1801
@@ -77,14 +77,14 @@ describe("a token in a store", function()
     assert.are.equal(2, fetched.count)
   end)
 
-  it("is dropped when a token was refused, even if it is not said which", function()
+  it("is dropped when a token was refused, even if it is unknown which", function()
     local fetched = token_store.source()
     world:worker(fetched.provider)(world:asking())
     assert.are.equal("token-2", (world:worker(fetched.provider)(world:asking { refresh = true })))
     assert.are.equal("token-2", (world:worker(fetched.provider)(world:asking())))
   end)
 
-  it("answers a claims challenge only when it was fetched for that", function()
+  it("answers a claims challenge only if it was fetched for it", function()
     local fetched = token_store.source()
     world:worker(fetched.provider)(world:asking())
     local challenged = world:asking { refresh = true, refused = "token-1", claims = "{}" }
@@ -131,7 +131,7 @@ describe("a token in a store", function()
     assert(coroutine.resume(died))
   end
 
-  it("is fetched by another when who fetched it has died, or failed", function()
+  it("is fetched by another if the process that fetched it has died, or failed", function()
     local fetched = token_store.source()
     die_fetching()
     local began = world.time
@@ -150,7 +150,7 @@ describe("a token in a store", function()
     assert.are.equal(began, world.time)
   end)
 
-  it("is soon fetched by another when the process that fetched it died in a request", function()
+  it("is soon fetched by another if the process that fetched it died in a request", function()
     local fetched = token_store.source()
     local died = coroutine.create(function()
       world:worker(function(ask)
@@ -164,7 +164,7 @@ describe("a token in a store", function()
     assert.is_true(world.time - began < 36, world.time - began)
   end)
 
-  it("serves on while another renews it, even if that one has died", function()
+  it("stays in use while another renews it, even if that one has died", function()
     local fetched = token_store.source(3600, { refresh_in = 1800 })
     world:worker(fetched.provider)(world:asking())
     world.time = world.time + 1801

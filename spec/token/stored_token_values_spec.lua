@@ -37,7 +37,7 @@ describe("what is in the store", function()
     assert.is_nil(all:find(token_store.encryption_key, 1, true))
   end)
 
-  it("is the token itself only with share = 'plain'", function()
+  it("is the plain token only with share = 'plain'", function()
     local seen = spy()
     local fetched = token_store.source()
     local options = { store = world.store, identity = "app", share = "plain" }
@@ -46,7 +46,7 @@ describe("what is in the store", function()
     assert.is_truthy(table.concat(seen, "\n"):find("token-1", 1, true))
   end)
 
-  it("is nothing when tokens are to be kept out", function()
+  it("is nothing with share = false", function()
     local seen = spy()
     local fetched = token_store.source()
     assert.are.equal("token-1", (world:worker(fetched.provider, { share = false })(world:asking())))
@@ -65,14 +65,14 @@ describe("what is in the store", function()
     return (world:worker(token_store.source().provider, given)(world:asking()))
   end
 
-  it("is ignored when it does not open, or is no token", function()
+  it("is ignored when it cannot be opened, or is not a token", function()
     local values = { "", "x", "\1" .. ("x"):rep(200), '{"token":"evil","obtained_at":1}', "{}" }
     for _, value in ipairs(values) do
       assert.are.equal("token-1", token_beside(value))
     end
   end)
 
-  it("is ignored when it is plain, and not what a worker writes", function()
+  it("is ignored when it is plain, and not in the form of a worker", function()
     local good = '{"token":"good","obtained_at":1700000000%s}'
     assert.are.equal("good", token_beside(good:format "", { share = "plain" }))
     for _, value in ipairs {
@@ -109,7 +109,7 @@ describe("what is in the store", function()
     )
   end)
 
-  it("does not matter when the store fails", function()
+  it("is not needed when the store fails", function()
     for _, fail in ipairs {
       function()
         return nil, "away"

@@ -17,7 +17,7 @@ describe("autopilot.token", function()
     assert.equal(token, autopilot.token)
   end)
 
-  it("has nothing but its ways", function()
+  it("has only its ways to sign in", function()
     assert.is_nil(token.oauth)
     assert.is_nil(token.clients)
     assert.is_nil(token[1])
@@ -35,7 +35,7 @@ describe("autopilot.token", function()
     package.loaded["autopilot.token"] = token
   end)
 
-  it("keeps the tokens of what it makes: one token request for many syncs", function()
+  it("caches the tokens of its providers: one token request for many syncs", function()
     local world = virtual_world.new()
     local client, service = signing_in(world)
     for _ = 1, 5 do
@@ -61,7 +61,7 @@ describe("autopilot.token", function()
     assert.equal(2, service.requests.token)
   end)
 
-  it("tells a caller's mistake at the caller's line", function()
+  it("reports a caller's mistake at the caller's line", function()
     for _, case in ipairs {
       { "client_secret", { client_id = "a", client_secrt = "b" }, "unknown option 'client_secrt'" },
       { "client_secret", { client_id = "a" }, "needs one of the options" },

@@ -42,7 +42,7 @@ describe("autopilot.token.workload_identity", function()
     return { getenv = token_world.getenv(all) }
   end
 
-  it("names the file whose token is not within its time", function()
+  it("names the file whose token is expired or not yet valid", function()
     local world = token_world.scripted {
       token_world.refused(
         401,
@@ -56,7 +56,7 @@ describe("autopilot.token.workload_identity", function()
     assert.is_truthy(details.hint:find(path, 1, true), details.hint)
   end)
 
-  it("tells of an audience that no federated credential has", function()
+  it("reports an audience that no federated credential has", function()
     local world = token_world.scripted {
       token_world.refused(
         401,
@@ -69,7 +69,7 @@ describe("autopilot.token.workload_identity", function()
     assert.is_truthy(details.hint:find("api://AzureADTokenExchange", 1, true), details.hint)
   end)
 
-  it("signs in with what the platform has put into file and environment", function()
+  it("signs in with the platform's file and environment", function()
     local world = emulated "platform-token-1"
     world.ask.tenant = nil
     local token, expires_in = workload_identity(variables())(world.ask)
@@ -86,7 +86,7 @@ describe("autopilot.token.workload_identity", function()
     }, token_world.form(sent.body))
   end)
 
-  it("takes options first, then the client's tenant, then the environment", function()
+  it("prefers options, then the client's tenant, then the environment", function()
     local other, remove_other = files.temporary "other-token"
     local world = emulated("other-token", { tenant = "asked" })
     local given = variables { AZURE_CLIENT_ID = false }
@@ -111,7 +111,7 @@ describe("autopilot.token.workload_identity", function()
     assert.are.equal("platform-token-3", token_world.form(last.body).client_assertion)
   end)
 
-  it("says which setting is missing, when a token is asked for", function()
+  it("names a missing setting, when a token is requested", function()
     for name, option in pairs {
       AZURE_FEDERATED_TOKEN_FILE = "token_file",
       AZURE_CLIENT_ID = "client_id",
@@ -131,7 +131,7 @@ describe("autopilot.token.workload_identity", function()
     assert.is_truthy(message:find "tenant")
   end)
 
-  it("says what is wrong with the file, without a word of it", function()
+  it("reports faults of the file, without quoting it", function()
     local sign_in = workload_identity(variables())
     for _, text in ipairs { "", "hush\nhush", "hush hush", "hush\0", ("hush"):rep(100000) } do
       files.write(path, text)
@@ -146,7 +146,7 @@ describe("autopilot.token.workload_identity", function()
     assert.is_truthy(message:find(path, 1, true))
   end)
 
-  it("gets its assertion into nothing that is said", function()
+  it("never shows its assertion", function()
     local sign_in = workload_identity(variables())
     for _, answer in ipairs {
       token_world.refused(401, "invalid_client", 70021, "No match for platform-token-1."),

@@ -1,4 +1,4 @@
--- What comes back over HTTP/1.1 is read as it is meant, in every form that is allowed.
+-- Answers over HTTP/1.1 are read correctly, in every form that is allowed.
 
 local http1_answers = require "support.http1_answers"
 local wire = require "support.wire"
@@ -10,7 +10,7 @@ describe("an answer over HTTP/1.1", function()
   after_each(wire.close)
   teardown(wire.teardown)
 
-  describe("that is in order", function()
+  describe("that is well formed", function()
     it("is a status, a version and headers", function()
       local outcome = answer "HTTP/1.1 204 No Content\r\nRequest-Id: 7\r\n\r\n"
       assert_whole(outcome, 204)
@@ -56,7 +56,7 @@ describe("an answer over HTTP/1.1", function()
       assert_whole(outcome, 200, body)
     end)
 
-    it("keeps the HTML of a captive portal, which is for others to judge", function()
+    it("keeps the HTML of a captive portal, which others interpret", function()
       local page = "<html><title>Log in</title></html>"
       local head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n"
       assert_whole(answer(head:format(#page) .. page), 200, page)
@@ -64,7 +64,7 @@ describe("an answer over HTTP/1.1", function()
   end)
 
   describe("with headers", function()
-    it("has them by lower-case name, whatever their case was", function()
+    it("has them by lower-case name", function()
       local outcome = answer "HTTP/1.1 204 X\r\nRETRY-AFTER: 5\r\nrequest-ID: Ab\r\n\r\n"
       assert.are.same({ ["retry-after"] = "5", ["request-id"] = "Ab" }, outcome.response.headers)
     end)
@@ -85,7 +85,7 @@ describe("an answer over HTTP/1.1", function()
       assert.are.equal("x", outcome.response.headers["other"])
     end)
 
-    it("drops the white space around a value, a folded one's too", function()
+    it("removes the white space around a value, also of a folded one", function()
       local outcome =
         answer("HTTP/1.1 204 X\r\nA:x\r\nB: \t y z \t \r\nC:\r\nD:\r\n folded\r\nE: e\r\n \r\n\r\n")
       assert.are.same(
@@ -94,7 +94,7 @@ describe("an answer over HTTP/1.1", function()
       )
     end)
 
-    it("keeps all of a thousand", function()
+    it("keeps a thousand of them", function()
       local lines = {}
       for number = 1, 1000 do
         lines[number] = ("X-%d: value %d\r\n"):format(number, number)
@@ -106,12 +106,12 @@ describe("an answer over HTTP/1.1", function()
       end
     end)
 
-    it("joins a thousand of one name", function()
+    it("joins a thousand with the same name", function()
       local outcome = answer("HTTP/1.1 204 X\r\n" .. ("Same: x\r\n"):rep(1000) .. "\r\n")
       assert.are.equal(("x, "):rep(999) .. "x", outcome.response.headers["same"])
     end)
 
-    it("keeps a line of almost 100 kB, and tells one that is longer", function()
+    it("keeps a line of almost 100 kB, and reports a longer one", function()
       local long = ("x"):rep(99000)
       local outcome =
         answer("HTTP/1.1 204 X\r\nBefore: b\r\nLong: " .. long .. "\r\nAfter: a\r\n\r\n")
@@ -127,7 +127,7 @@ describe("an answer over HTTP/1.1", function()
   end)
 
   describe("after others with 1xx", function()
-    it("is the last one, and has nothing of theirs", function()
+    it("is the last one, without headers of the others", function()
       local before = {
         "HTTP/1.1 100 Continue\r\n\r\n",
         "HTTP/1.1 103 Early Hints\r\nRetry-After: 99\r\nEarly: e\r\n\r\n",
@@ -141,7 +141,7 @@ describe("an answer over HTTP/1.1", function()
       end
     end)
 
-    it("is lost when none but those came", function()
+    it("is lost if only those came", function()
       for _, ending in ipairs { "close", "cut", "reset" } do
         for _, interim in ipairs { "100 Continue", "103 Early Hints" } do
           local outcome = answer(("HTTP/1.1 %s\r\n\r\n"):format(interim), ending)
@@ -151,13 +151,13 @@ describe("an answer over HTTP/1.1", function()
       end
     end)
 
-    it("is lost when it is one that cannot be read", function()
+    it("is lost if it cannot be read", function()
       local outcome = answer("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1  204 X\r\n\r\n", "close")
       assert.is_nil(outcome.response)
       assert.are.equal("receive", outcome.network.stage)
     end)
 
-    it("does not outlast its time when they go on for ever", function()
+    it("does not exceed its time if they never end", function()
       local outcome = ask(function(connection)
         connection:read_head()
         connection:send_endlessly(("HTTP/1.1 103 Early Hints\r\n\r\n"):rep(10))
@@ -167,7 +167,7 @@ describe("an answer over HTTP/1.1", function()
       assert_lost(outcome, is_counted and "CURLE_RECV_ERROR" or "CURLE_OPERATION_TIMEDOUT")
     end)
 
-    it("is a 101 that nobody asked for, and not a success", function()
+    it("is a 101 that was not asked for, and not a success", function()
       local outcome = answer("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "close")
       assert.are.equal(101, outcome.status)
     end)

@@ -1,5 +1,5 @@
--- What comes back over HTTP/1.1 may be cut, malformed, oversized or endless. A status that has
--- arrived is never lost to what is wrong after it, and never forged by it.
+-- Answers over HTTP/1.1 may be cut, malformed, oversized or endless. A status that has
+-- arrived is never lost because of a later error, and never forged by it.
 
 local http1_answers = require "support.http1_answers"
 local libcurl = require "support.libcurl"
@@ -20,13 +20,13 @@ describe("an answer over HTTP/1.1", function()
   after_each(wire.close)
   teardown(wire.teardown)
 
-  describe("with a head that is not in order", function()
+  describe("with a malformed head", function()
     it("keeps the status of a head that is larger than 256 KiB", function()
       local long = ("Long: %s\r\n"):format(("x"):rep(90000))
       assert_cut(answer("HTTP/1.1 500 X\r\n" .. long:rep(3)), 500, "CURLE_FILESIZE_EXCEEDED")
     end)
 
-    it("gives up a head without end", function()
+    it("abandons a head without end", function()
       local outcome = ask(function(connection)
         connection:read_head()
         connection:send "HTTP/1.1 429 X\r\nRetry-After: 5\r\n"
@@ -50,7 +50,7 @@ describe("an answer over HTTP/1.1", function()
       assert_cut(answer("HTTP/1.1 429 X\r\nRetry-After: 5\r\n", "reset"), 429, "CURLE_RECV_ERROR")
     end)
 
-    it("does not believe half a header", function()
+    it("ignores half a header", function()
       local outcome = answer("HTTP/1.1 429 X\r\nA: 1\r\nRetry-After: 12", "close")
       assert_cut(outcome, 429, "CURLE_WEIRD_SERVER_REPLY")
       assert.are.same({ a = "1" }, outcome.response.headers)
@@ -62,7 +62,7 @@ describe("an answer over HTTP/1.1", function()
       assert.are.equal(500, outcome.status)
     end)
 
-    it("refuses a header with a NUL, and one without a colon, but not the status", function()
+    it("refuses a header with a NUL, and one without a colon, but keeps the status", function()
       -- Older ones read past such a line, and then wait for a body.
       local name = libcurl.is_between "7.83" and "CURLE_WEIRD_SERVER_REPLY"
         or "CURLE_OPERATION_TIMEDOUT"
@@ -77,11 +77,11 @@ describe("an answer over HTTP/1.1", function()
       end
     end)
 
-    it("is not taken from HTTP/0.9", function()
+    it("is not accepted as HTTP/0.9", function()
       assert_lost(answer("<html>204 No Content</html>\n", "close"), "CURLE_UNSUPPORTED_PROTOCOL")
     end)
 
-    it("is not taken from a version or a status that does not exist", function()
+    it("is not accepted with a version or a status that does not exist", function()
       local lines = {
         "HTTP/1.2 204 X",
         "HTTP/7.1 204 X",
@@ -99,8 +99,8 @@ describe("an answer over HTTP/1.1", function()
     end)
   end)
 
-  describe("with a body that is not in order", function()
-    it("is a 204 all the same when a body comes with it", function()
+  describe("with a malformed body", function()
+    it("is a 204 even if a body comes with it", function()
       assert_whole(answer "HTTP/1.1 204 X\r\nContent-Length: 5\r\n\r\nhello", 204)
       assert_whole(
         answer "HTTP/1.1 204 X\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
@@ -108,7 +108,7 @@ describe("an answer over HTTP/1.1", function()
       )
     end)
 
-    it("keeps the status and what came of a body that is cut", function()
+    it("keeps the status and the beginning of a body that is cut", function()
       local cut = {
         "Content-Length: 50\r\n\r\nhel",
         "Transfer-Encoding: chunked\r\n\r\n5\r\nhel",
@@ -123,7 +123,7 @@ describe("an answer over HTTP/1.1", function()
       end
     end)
 
-    it("keeps the status when the chunks or the length make no sense", function()
+    it("keeps the status when the chunks or the length are invalid", function()
       local wrong = {
         "Transfer-Encoding: chunked\r\n\r\nzz\r\nhello",
         "Transfer-Encoding: chunked\r\n\r\n-5\r\nhello",
@@ -138,7 +138,7 @@ describe("an answer over HTTP/1.1", function()
       end
     end)
 
-    it("is read where its encoding can be undone, though none was asked for", function()
+    it("is decoded if possible, even if no encoding was asked for", function()
       local head = "HTTP/1.1 409 X\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
       local outcome = answer(head:format(#gzipped) .. gzipped)
       assert_whole(outcome, 409, '{"error":{"code":"Conflict"}}')
@@ -147,7 +147,7 @@ describe("an answer over HTTP/1.1", function()
       assert_whole(outcome, 204)
     end)
 
-    it("keeps the status where its encoding cannot be undone, and names that", function()
+    it("keeps the status if its encoding cannot be decoded, and names that", function()
       for _, encoding in ipairs { "gzip", "unheard-of" } do
         local head = "HTTP/1.1 500 X\r\nContent-Encoding: %s\r\nContent-Length: 5\r\n\r\nhello"
         local outcome = answer(head:format(encoding))
@@ -157,7 +157,7 @@ describe("an answer over HTTP/1.1", function()
       end
     end)
 
-    it("has its limit also where it is only long when it is decompressed", function()
+    it("has its limit even if it is only long when it is decompressed", function()
       local pipe = assert(io.popen "head -c 3000000 /dev/zero | gzip -9 -c")
       local bomb = pipe:read "*a"
       pipe:close()
@@ -167,7 +167,7 @@ describe("an answer over HTTP/1.1", function()
       assert.are.equal(1024 * 1024, #outcome.response.body)
     end)
 
-    it("keeps the status when its transfer coding cannot be undone", function()
+    it("keeps the status when its transfer coding cannot be decoded", function()
       for _, coding in ipairs { "gzip, chunked", "unheard-of" } do
         local head = "HTTP/1.1 429 X\r\nRetry-After: 5\r\nTransfer-Encoding: %s\r\n\r\n"
         local coded = "5\r\nhello\r\n0\r\n\r\n"
@@ -181,7 +181,7 @@ describe("an answer over HTTP/1.1", function()
       end
     end)
 
-    it("takes no header from the trailers, and no status", function()
+    it("takes no header and no status from the trailers", function()
       local head = "HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n"
       local trailers = { "Retry-After: 3", "HTTP/1.1 204 No: Content", "HTTP/1.1 204 No Content" }
       for _, trailer in ipairs(trailers) do
@@ -202,12 +202,12 @@ describe("an answer over HTTP/1.1", function()
       assert.matches("max_body", outcome.network.message)
     end
 
-    it("is whole when it reaches it exactly", function()
+    it("is whole when it has exactly that size", function()
       local text = "HTTP/1.1 503 X\r\nContent-Length: 1000\r\n\r\n" .. ("x"):rep(1000)
       assert_whole(answer(text, nil, how), 503, ("x"):rep(1000))
     end)
 
-    it("keeps the status and the first bytes, with a length told", function()
+    it("keeps the status and the first bytes, with a length", function()
       local text = "HTTP/1.1 503 X\r\nContent-Length: 1001\r\n\r\n" .. ("x"):rep(1001)
       assert_over(answer(text, nil, how))
     end)
@@ -226,7 +226,7 @@ describe("an answer over HTTP/1.1", function()
       end, how))
     end)
 
-    it("may have no byte at all where the ceiling is 0", function()
+    it("may have no byte at all if the ceiling is 0", function()
       local none = { http = { max_body = 0 } }
       assert_whole(answer("HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", nil, none), 503)
       local outcome = answer("HTTP/1.1 503 X\r\nContent-Length: 1\r\n\r\nx", nil, none)
@@ -257,7 +257,7 @@ describe("an answer over HTTP/1.1", function()
       end
     end)
 
-    it("does not outlast its time when it drips", function()
+    it("does not exceed its time when it drips", function()
       local outcome = ask(function(connection)
         connection:read_head()
         connection:send "HTTP/1.1 200 X\r\n\r\n"

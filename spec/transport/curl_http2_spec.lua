@@ -1,5 +1,5 @@
 -- Over HTTP/2 a server may refuse a stream, go away, or break off one stream of many. What libcurl
--- sends again by itself is owned up to.
+-- sends again by itself is counted.
 
 local core = require "autopilot.core"
 local hostile = require "support.hostile_server"
@@ -68,7 +68,7 @@ describe_http2("an answer over HTTP/2", function()
     assert.are.equal(1, #server.connections)
   end)
 
-  it("has nothing of the 1xx answers before it", function()
+  it("has no headers of the 1xx answers before it", function()
     local outcome = ask(function(session)
       local stream = session:read_request()
       for _ = 1, 3 do
@@ -133,7 +133,7 @@ describe_http2("an answer over HTTP/2", function()
     end
   end)
 
-  it("does not outlast its time when it stalls after the status", function()
+  it("does not exceed its time when it stalls after the status", function()
     local outcome = ask(function(session)
       session:headers(session:read_request(), { { ":status", 429 }, { "retry-after", "5" } })
       session.connection:stall()
@@ -142,7 +142,7 @@ describe_http2("an answer over HTTP/2", function()
     assert.is_true(outcome.network.timeout)
   end)
 
-  it("is lost when its head has no status that can be read", function()
+  it("is lost when its head has no valid status", function()
     for _, head in ipairs { { { "a", "1" } }, { { ":status", "20x" } }, { { ":status", "" } } } do
       assert_lost(ask(function(session)
         session:headers(session:read_request(), head, true)
@@ -207,7 +207,7 @@ describe_http2("a request over HTTP/2", function()
     assert.are.equal("unknown", outcome.network.delivered)
   end)
 
-  it("is sent again when its stream was refused, and that is told", function()
+  it("is sent again when its stream was refused, and that is counted", function()
     for refusals = 1, 4 do
       local seen = 0
       local outcome = ask(function(session)
@@ -227,7 +227,7 @@ describe_http2("a request over HTTP/2", function()
     end
   end)
 
-  it("is given up when it is refused for ever, and every send is told", function()
+  it("fails when it is always refused, and every send is counted", function()
     local outcome = ask(function(session)
       while true do
         session:reset_stream(session:read_request(), http2.REFUSED_STREAM)
@@ -238,7 +238,7 @@ describe_http2("a request over HTTP/2", function()
     assert.are.equal(outcome.sends, wire.seen(outcome.server))
   end)
 
-  it("is sent again over HTTP/1.1 when that is demanded, and that is told", function()
+  it("is sent again over HTTP/1.1 when that is demanded, and that is counted", function()
     local server = hostile.listen(wire.tls(function(connection)
       if connection.socket:getalpn() == "h2" then
         local session = http2.start(connection)
@@ -261,7 +261,7 @@ describe_http2("a request over HTTP/2", function()
     assert.are.equal(2, wire.seen(server))
   end)
 
-  it("is never told as unsent when the server goes away", function()
+  it("is never reported as unsent when the server goes away", function()
     local ways = {
       function(session)
         session:go_away(0, http2.NO_ERROR)
@@ -302,7 +302,7 @@ describe_http2("a request over HTTP/2", function()
     assert.are.equal(1, outcome.sends)
   end)
 
-  it("on a connection that is used again is told as often as the server saw it", function()
+  it("on a reused connection is counted as often as the server saw it", function()
     local ways = {
       function(session)
         session:go_away(1, http2.NO_ERROR)

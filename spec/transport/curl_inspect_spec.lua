@@ -24,7 +24,7 @@ describe("an inspected request", function()
   after_each(wire.close)
   teardown(wire.teardown)
 
-  it("tells the address and the certificate, each time over a new connection", function()
+  it("reports the address and the certificate, each time over a new connection", function()
     local server = hostile.listen(wire.tls(wire.serves()))
     local transport = wire.transport { ca_file = wire.certificates().ca }
     for count = 1, 3 do
@@ -38,7 +38,7 @@ describe("an inspected request", function()
     end
   end)
 
-  it("leaves other requests as they are, which tell nothing and share a connection", function()
+  it("does not affect other requests, which report nothing and share a connection", function()
     local server = hostile.listen(wire.tls(wire.serves()))
     local transport = wire.transport { ca_file = wire.certificates().ca }
     for _ = 1, 3 do
@@ -50,7 +50,7 @@ describe("an inspected request", function()
   end)
 
   -- Whether libcurl then knows the address depends on its version: 8.14.1 does not, 8.23.0 does again.
-  it("verifies the certificate as ever, and tells the address if libcurl does", function()
+  it("verifies the certificate as usual, and reports the address if libcurl does", function()
     local server = hostile.listen(wire.tls(wire.serves(), { certificate = "untrusted" }))
     local transport = wire.transport { ca_file = wire.certificates().ca }
     local facts, response, network = facts_of(transport, server, true)
@@ -62,11 +62,11 @@ describe("an inspected request", function()
   end)
 end)
 
-describe("a request that wants facts", function()
+describe("a request with facts", function()
   after_each(wire.close)
   teardown(wire.teardown)
 
-  it("tells of the connection, and has no new one made", function()
+  it("reports the connection, and does not force a new one", function()
     local server = hostile.listen(wire.tls(wire.serves()))
     local transport = wire.transport { ca_file = wire.certificates().ca }
     for count = 1, 3 do
@@ -80,7 +80,7 @@ describe("a request that wants facts", function()
     assert.equal(1, #server.connections)
   end)
 
-  it("tells of the connection over which libcurl sent it again", function()
+  it("reports the connection over which libcurl sent it again", function()
     local is_first = true
     local server = hostile.listen(wire.tls(function(connection)
       if is_first then

@@ -1,10 +1,10 @@
--- The transport over libcurl: what may not be asked for raises, before anything is sent.
+-- The transport over libcurl: invalid requests raise, before anything is sent.
 
 local core = require "autopilot.core"
 local libcurl = require "support.libcurl"
 local overlay = require "support.overlay"
 
-describe("a request that the caller got wrong", function()
+describe("an invalid request", function()
   local function refuse(options, pattern)
     local given = overlay({ method = "POST", url = "https://graph.example.test/" }, options)
     local ok, message = pcall(core.request, given)
@@ -13,13 +13,13 @@ describe("a request that the caller got wrong", function()
     assert.is_nil(message:find "secret")
   end
 
-  it("has another method", function()
+  it("may have another method", function()
     for _, method in ipairs { "", "post", "PUT", "POST\0", "POST / HTTP/1.1\r\nX: y" } do
       refuse({ method = method }, "request: ")
     end
   end)
 
-  it("has a URL that cannot be used safely", function()
+  it("may have a URL that cannot be used safely", function()
     local urls = {
       "",
       "graph.example.test",
@@ -53,7 +53,7 @@ describe("a request that the caller got wrong", function()
     end
   end)
 
-  it("may have a loopback host in any form that libcurl understands", function()
+  it("is not one with a loopback host in any form that libcurl understands", function()
     local urls = {
       "http://127.0.0.1/",
       "http://localhost:8080/",
@@ -70,7 +70,7 @@ describe("a request that the caller got wrong", function()
     end
   end)
 
-  it("has a header that cannot be sent", function()
+  it("may have a header that cannot be sent", function()
     local headers = {
       { ["A B"] = "x" },
       { ["A:"] = "x" },
@@ -90,7 +90,7 @@ describe("a request that the caller got wrong", function()
     end
   end)
 
-  it("has an option of another type", function()
+  it("may have an option of another type", function()
     refuse({ headers = "A: secret" }, "'headers' must be a table")
     refuse({ body = { "secret" } }, "'body' must be a string")
     refuse({ body = 5 }, "'body' must be a string")

@@ -1,5 +1,5 @@
--- The network fails before, while and after the request is sent. What is said about its delivery is
--- held against what the server really saw.
+-- The network fails before, while and after the request is sent. The reported delivery is
+-- compared with what the server really saw.
 
 local files = require "support.files"
 local hostile = require "support.hostile_server"
@@ -27,19 +27,19 @@ describe("a request that cannot be sent", function()
   after_each(wire.close)
   teardown(wire.teardown)
 
-  it("fails at resolving a host that nobody knows", function()
+  it("fails at resolving an unknown host", function()
     local server = hostile.refusing()
     local outcome = wire.ask(server, { url = "https://graph.invalid/", connect = 0.5 })
     assert_unsent(outcome, "resolve")
   end)
 
-  it("fails at connecting where nobody listens", function()
+  it("fails at connecting to a port without a listener", function()
     over_both(function(_, ask)
       assert_unsent(ask(hostile.refusing()), "connect", "CURLE_COULDNT_CONNECT")
     end)
   end)
 
-  it("fails at connecting where nobody answers", function()
+  it("fails at connecting to a host that does not answer", function()
     over_both(function(_, ask)
       local outcome = ask(hostile.black_hole(), { connect = 0.06 })
       assert_unsent(outcome, "connect", "CURLE_OPERATION_TIMEDOUT")
@@ -67,7 +67,7 @@ describe("a request that cannot be sent", function()
     assert_unsent(outcome, "tls", "CURLE_PEER_FAILED_VERIFICATION")
   end)
 
-  it("fails at TLS when the file of authorities is not there any more", function()
+  it("fails at TLS when the file of authorities is missing", function()
     local server = hostile.listen(wire.tls(wire.serves()))
     local path, remove = files.temporary(files.read(wire.certificates().ca))
     local transport = wire.transport { ca_file = path }
@@ -126,7 +126,7 @@ describe("a request that cannot be sent", function()
     end
   end)
 
-  it("fails again in the same place on a transport that has worked", function()
+  it("fails again at the same stage on a transport that has worked", function()
     local server = hostile.listen(wire.answers(no_content, "close"))
     local outcome = wire.ask(server)
     assert.are.equal(204, outcome.status)
@@ -170,7 +170,7 @@ describe("a request that may have been sent", function()
     end)
   end)
 
-  it("is lost when nobody has read it", function()
+  it("is lost when the server has not read it", function()
     local server = hostile.listen(function(connection)
       connection:stall()
     end)
@@ -178,14 +178,14 @@ describe("a request that may have been sent", function()
     assert.are.equal(0, wire.seen(server))
   end)
 
-  it("is answered when TLS is cut after a whole answer", function()
+  it("is answered when TLS is cut after a complete answer", function()
     local server = hostile.listen(wire.tls(wire.answers(no_content, "cut")))
     local outcome = wire.ask_tls(server)
     assert.is_nil(outcome.network)
     assert.are.equal(204, outcome.status)
   end)
 
-  it("is answered when TLS is cut in a body without a length, which libcurl lets pass", function()
+  it("is answered when TLS is cut in a body without a length, which libcurl accepts", function()
     local server = hostile.listen(wire.tls(wire.answers("HTTP/1.1 500 X\r\n\r\nhal", "cut")))
     local outcome = wire.ask_tls(server)
     assert.are.equal(500, outcome.status)
@@ -224,7 +224,7 @@ describe("a connection", function()
     return ask(server, { transport = first.transport })
   end
 
-  it("is used again", function()
+  it("is reused", function()
     over_both(function(_, ask, over)
       local server = hostile.listen(over(serve))
       local outcome = ask_twice(server, ask)
@@ -235,7 +235,7 @@ describe("a connection", function()
     end)
   end)
 
-  it("is not used again when the server wants it closed", function()
+  it("is not reused when the server wants it closed", function()
     over_both(function(_, ask, over)
       local answer = "HTTP/1.1 204 X\r\nConnection: close\r\n\r\n"
       local server = hostile.listen(over(wire.answers(answer)))
@@ -244,7 +244,7 @@ describe("a connection", function()
     end)
   end)
 
-  it("is not used again after an answer that was cut", function()
+  it("is not reused after an answer that was cut", function()
     local first = true
     local server = hostile.listen(function(connection)
       local text = first and "HTTP/1.1 500 X\r\nContent-Length: 99\r\n\r\nhalf" or no_content
@@ -258,7 +258,7 @@ describe("a connection", function()
     assert.are.equal(2, #server.connections)
   end)
 
-  it("that was closed while idle costs at most a send that nobody saw", function()
+  it("that was closed while idle costs at most a send that no server saw", function()
     over_both(function(_, ask, over)
       for _, ending in ipairs { "close", "cut", "reset" } do
         local server = hostile.listen(over(stale(function(connection)
@@ -272,7 +272,7 @@ describe("a connection", function()
     end)
   end)
 
-  it("on which the server has said something unasked is not used again", function()
+  it("with unexpected data is not reused", function()
     over_both(function(_, ask, over)
       for _, unasked in ipairs { "HTTP/1.1 408 Idle\r\nContent-Length: 0\r\n\r\n", no_content } do
         local may_speak, has_spoken = false, false
@@ -298,7 +298,7 @@ describe("a connection", function()
     end)
   end)
 
-  it("that dies on the request makes libcurl send again, and that is told", function()
+  it("that breaks during the request makes libcurl send again, and that is counted", function()
     over_both(function(_, ask, over)
       for _, ending in ipairs { "close", "cut", "reset" } do
         for _, before in ipairs { "", "HTTP/1.1 20" } do
@@ -316,7 +316,7 @@ describe("a connection", function()
     end)
   end)
 
-  it("that dies on the request is not followed by another when an answer had begun", function()
+  it("that breaks during the request is not replaced when an answer had begun", function()
     over_both(function(_, ask, over)
       local server = hostile.listen(over(stale(function(connection)
         connection:read_head()
@@ -330,7 +330,7 @@ describe("a connection", function()
     end)
   end)
 
-  it("that dies on the request leaves it unknown when the server is gone then", function()
+  it("that breaks during the request leaves it unknown when the server is gone", function()
     over_both(function(_, ask, over)
       local server
       server = hostile.listen(over(stale(function(connection)
@@ -343,7 +343,7 @@ describe("a connection", function()
     end)
   end)
 
-  it("that answers more than it was asked does not answer the next request", function()
+  it("with more answers than requests does not answer the next request", function()
     local server = hostile.listen(function(connection)
       connection:read_head()
       connection:send(no_content .. "HTTP/1.1 200 Not asked for\r\nContent-Length: 0\r\n\r\n")
@@ -357,7 +357,7 @@ describe("a redirect", function()
   after_each(wire.close)
   teardown(wire.teardown)
 
-  it("is an answer like any other, and never followed", function()
+  it("is an ordinary answer, and never followed", function()
     over_both(function(scheme, ask, over)
       local elsewhere = hostile.listen(over(wire.serves()))
       for _, status in ipairs { 300, 301, 302, 303, 305, 307, 308 } do
@@ -383,7 +383,7 @@ describe("a redirect", function()
     assert.are.equal(1, wire.seen(server))
   end)
 
-  it("by Refresh, Alt-Svc or HSTS changes nothing about the next request", function()
+  it("by Refresh, Alt-Svc or HSTS does not affect the next request", function()
     local elsewhere = hostile.listen(wire.serves())
     local server = hostile.listen(wire.tls(function(connection)
       connection:serve(

@@ -1,5 +1,5 @@
--- A proxy stands between us and the service. What it says is never taken for the service's word,
--- what it must not know it is not told, and its password goes nowhere else.
+-- A proxy between the client and the service. Its answer is never reported as the service's,
+-- it gets no secret of the request, and its password goes nowhere else.
 
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
@@ -38,7 +38,7 @@ describe("a proxy", function()
   after_each(wire.close)
   teardown(wire.teardown)
 
-  it("is asked for a tunnel, and sees nothing of the request", function()
+  it("is asked for a tunnel, and sees no part of the request", function()
     local outcome = ask(tunnel(established, wire.tls(wire.serves())))
     assert.is_nil(outcome.network)
     assert.are.equal(204, outcome.status)
@@ -51,7 +51,7 @@ describe("a proxy", function()
     assert.is_nil(request.headers["proxy-authorization"])
   end)
 
-  it("adds nothing to the service's answer", function()
+  it("adds no headers to the service's answer", function()
     local outcome =
       ask(tunnel(established, wire.tls(wire.answers "HTTP/1.1 204 X\r\nA: 1\r\n\r\n")))
     assert.are.same({ a = "1" }, outcome.response.headers)
@@ -67,7 +67,7 @@ describe("a proxy", function()
     assert.are.equal(1, #proxy.connections)
   end)
 
-  it("that refuses is not the service refusing", function()
+  it("that refuses is distinguished from a refusing service", function()
     local refusals = {
       "HTTP/1.1 407 Authenticate\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n",
       "HTTP/1.1 407 Authenticate\r\nProxy-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n",
@@ -80,7 +80,7 @@ describe("a proxy", function()
     end
   end)
 
-  it("is told its password, in CONNECT only, and is not asked twice", function()
+  it("gets its password in CONNECT only, and is not asked twice", function()
     local refusal =
       "HTTP/1.1 407 X\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n"
     local outcome = ask(wire.serves(refusal))
@@ -122,7 +122,7 @@ describe("a proxy", function()
     end
   end)
 
-  it("is not what fails when the tunnel is open", function()
+  it("is not blamed for a failure after the tunnel is open", function()
     wire.assert_unsent(
       ask(tunnel(established, function(connection)
         connection:reset()
@@ -144,7 +144,7 @@ describe("a proxy", function()
     assert.are.equal(1, outcome.sends)
   end)
 
-  it("may not be there", function()
+  it("may be unreachable", function()
     local port = hostile.refusing().port
     for _, scheme in ipairs { "http", "https", "socks5h" } do
       local url = ("%s://user:%s@127.0.0.1:%d"):format(scheme, wire.proxy_password, port)
@@ -205,7 +205,7 @@ describe("a proxy", function()
     wire.assert_unsent(outcome, "proxy", "CURLE_PROXY")
   end)
 
-  it("is not used for plain http, where it would read the token", function()
+  it("is not used for plain http, because it could read the token", function()
     local server = hostile.listen(wire.serves())
     local outcome = ask(tunnel(established), { url = server:url() })
     assert.are.equal(204, outcome.status)
@@ -214,14 +214,14 @@ describe("a proxy", function()
     wire.assert_unsent(outcome, "connect", "CURLE_COULDNT_CONNECT")
   end)
 
-  it("is none where the option is empty", function()
+  it("is not used if the option is empty", function()
     local outcome = wire.ask_tls(hostile.refusing(), { http = { proxy = "" } })
     wire.assert_unsent(outcome, "connect", "CURLE_COULDNT_CONNECT")
   end)
 end)
 
 describe("the URL of a proxy", function()
-  it("is a scheme, perhaps a user, a host and perhaps a port", function()
+  it("is a scheme, an optional user, a host and an optional port", function()
     local right = {
       "http://proxy",
       "http://proxy.example.test:3128/",
@@ -237,7 +237,7 @@ describe("the URL of a proxy", function()
     end
   end)
 
-  it("is refused unread when it is something else, and not quoted", function()
+  it("is refused in any other form, and not quoted", function()
     local wrong = {
       "http://user:%s@proxy:99999",
       "http://user:%s@proxy:port",

@@ -27,7 +27,7 @@ describe("the request that the server sees", function()
     assert.are.equal(request.head, server.connections[1].transcript)
   end)
 
-  it("has our headers, each once, and no others", function()
+  it("has the library's headers, each once, and no others", function()
     local request, server = see()
     assert.are.same({
       ["host"] = "127.0.0.1:" .. server.port,
@@ -48,7 +48,7 @@ describe("the request that the server sees", function()
     }, request.names)
   end)
 
-  it("says the same over TLS", function()
+  it("is the same over TLS", function()
     local plain = see()
     local server = hostile.listen(wire.tls(wire.serves()))
     assert.are.equal(204, wire.ask_tls(server).status)
@@ -56,7 +56,7 @@ describe("the request that the server sees", function()
     assert.are.same(plain.headers, server.requests[1].headers)
   end)
 
-  it("tells the number of a retry, and none on the first attempt", function()
+  it("has the number of a retry, and none on the first attempt", function()
     for number = 0, 12 do
       local request = see { retry_attempt = number }
       local expected = number > 0 and tostring(number) or nil
@@ -64,14 +64,14 @@ describe("the request that the server sees", function()
     end
   end)
 
-  it("is a GET without a length when asked for", function()
+  it("is a GET without a length on request", function()
     local request = see { method = "GET" }
     assert.are.equal("GET / HTTP/1.1", request.line)
     assert.is_nil(request.headers["content-length"])
     assert.is_nil(request.headers["content-type"])
   end)
 
-  it("has the token, the id and the number of its own attempt", function()
+  it("has its own attempt's token, id and number", function()
     local server = serving()
     local send = wire.transport():prepare { method = "POST", url = server:url() }
     local attempts = {
@@ -95,7 +95,7 @@ describe("the request that the server sees", function()
     assert.are.equal(1, #server.connections)
   end)
 
-  it("carries a body as it is, and never asks whether it may", function()
+  it("carries a body unchanged, and never sends Expect", function()
     for _, body in ipairs { "a=b&c=d", ("\0\1\255"):rep(1000), ("x"):rep(2 * 1024 * 1024), "" } do
       local server = serving()
       local response, network = wire.transport() {
@@ -116,7 +116,7 @@ describe("the request that the server sees", function()
     end
   end)
 
-  it("has the headers and the user agent that the caller gives", function()
+  it("has the caller's headers and user agent", function()
     local server = serving()
     local transport = wire.transport { user_agent = "me/1" }
     transport {
@@ -130,7 +130,7 @@ describe("the request that the server sees", function()
     assert.is_nil(headers["authorization"])
   end)
 
-  it("sends no cookie back", function()
+  it("returns no cookie", function()
     local server = hostile.listen(function(connection)
       connection:serve "HTTP/1.1 204 X\r\nSet-Cookie: session=1; Path=/\r\n\r\n"
     end)
@@ -154,7 +154,7 @@ describe("the request that the server sees", function()
     assert.are.equal(table.concat(schemes, ", "), outcome.response.headers["www-authenticate"])
   end)
 
-  it("speaks HTTP/1.1 where it is told to, to a server that could do more", function()
+  it("uses HTTP/1.1 on request, even if the server supports more", function()
     local server = hostile.listen(wire.tls(wire.serves(), { alpn = "h2" }))
     local outcome = wire.ask_tls(server, { http = { version = "1.1" } })
     assert.are.equal(204, outcome.status)

@@ -10,7 +10,7 @@ describe("a response", function()
   after_each(wire.close)
   teardown(wire.teardown)
 
-  it("tells how long each phase took", function()
+  it("has the duration of each phase", function()
     local server = hostile.listen(wire.tls(wire.serves()))
     local timings = wire.ask_tls(server).response.timings
     assert.is_true(timings.name_lookup >= 0)
@@ -72,7 +72,7 @@ describe("the transport", function()
     assert.are.equal(0, parent:step())
   end)
 
-  it("waits by itself where nobody else does", function()
+  it("waits itself without an event loop", function()
     local transport = curl.new { http = { proxy = "" } }
     local refusing = hostile.refusing()
     local response, network = transport { method = "POST", url = refusing:url() }
@@ -87,7 +87,7 @@ describe("the transport", function()
     assert.is_true(network.timeout)
   end)
 
-  it("is a failed request, and not an error, when it is closed while one is waited for", function()
+  it("makes a request fail, without an error, when it is closed meanwhile", function()
     local server = hostile.listen(wire.answers "")
     local transport
     transport = curl.new {
@@ -106,7 +106,7 @@ describe("the transport", function()
     assert.are.equal(1, network.sends)
   end)
 
-  it("passes on what its wait raises, and works afterwards", function()
+  it("passes on the error of its drive, and works afterwards", function()
     local server, interrupted = hostile.listen(wire.serves()), false
     local transport = curl.new {
       drive = hostile.drive(function(set, transfer)
@@ -124,7 +124,7 @@ describe("the transport", function()
     assert.are.equal(204, transport(request).status)
   end)
 
-  it("runs in coroutines at the same time, each with its own answer", function()
+  it("runs in several coroutines at once, each with its own answer", function()
     local server = hostile.listen(function(connection)
       while true do
         local target = connection:read_head().target

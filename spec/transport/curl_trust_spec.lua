@@ -1,4 +1,4 @@
--- Whose certificates are trusted: what the caller names and nothing else, with every libcurl. The specs
+-- Which certificates are trusted: those that the caller names and no others, with every libcurl. The specs
 -- stand in for the machine's own certificates, and for a TLS library that cannot read folders.
 
 local files = require "support.files"
@@ -143,7 +143,7 @@ describe("the trusted certificates", function()
     pending "libcurl's own certificates are not in /etc/ssl/certs"
   end
 
-  it("are not those of the machine where the caller names others", function()
+  it("are not the machine's if the caller names others", function()
     if is_moved() then
       local refused = "tls CURLE_PEER_FAILED_VERIFICATION"
       local file = ours .. "/ca-certificates.crt"
@@ -164,7 +164,7 @@ describe("the trusted certificates", function()
     end
   end)
 
-  it("are the machine's folder and bundle, where either has an authority more", function()
+  it("are the machine's folder and bundle, if either has more authorities", function()
     if not is_moved() then
       return
     end
@@ -188,7 +188,7 @@ describe("the trusted certificates", function()
     assert.equal("204", ask { ca_path = theirs })
   end)
 
-  it("may be a file where the TLS library reads no folders, and a folder is refused", function()
+  it("may be a file if the TLS library reads no folders, and a folder is refused", function()
     local environment = { REFUSE_FOLDERS = "yes" }
     local file = theirs .. "/ca-certificates.crt"
     assert.equal("204", ask { ca_file = file, environment = environment })
@@ -205,7 +205,7 @@ describe("the trusted certificates", function()
     )
   end)
 
-  it("are the system's only where neither the caller nor libcurl names any", function()
+  it("are the system's only if neither the caller nor libcurl names any", function()
     local revoke_best_effort, native_ca = 8, 16
     local function told(how)
       how.environment = overlay({ TELL_OPTIONS = "yes" }, how.environment)
@@ -221,7 +221,7 @@ describe("the trusted certificates", function()
     assert.equal(with, told { environment = { NO_SOURCES = "yes" } })
   end)
 
-  it("would hold for other clients too with NSS, which is refused", function()
+  it("would apply to other clients too with NSS, which is refused", function()
     local output = ask { ca_file = "", environment = { TLS_LIBRARY = "NSS/3.87" } }
     assert.matches("libcurl with NSS/3.87 verifies servers unreliably", output)
   end)

@@ -14,7 +14,7 @@ local function assert_unsent(failure)
   assert.matches("^Nothing was asked of the service: .*descriptors", failure.hint)
 end
 
-describe("without a set of transfers", function()
+describe("without a transfer set", function()
   local make_set = core.transfer_set
 
   before_each(function()
@@ -27,7 +27,7 @@ describe("without a set of transfers", function()
     core.transfer_set = make_set
   end)
 
-  it("a client's request was not sent", function()
+  it("a client's request is not sent", function()
     local client = autopilot.client { token = "a", base_url = base_url, retry = false }
     local report, failure = client:sync()
     assert.is_nil(report)
@@ -35,7 +35,7 @@ describe("without a set of transfers", function()
     client:close()
   end)
 
-  it("a fleet's requests were not sent", function()
+  it("a fleet's requests are not sent", function()
     local fleet = autopilot.fleet {
       tenants = { "one", "two" },
       client = function()

@@ -28,7 +28,7 @@ local function mistake(script)
 end
 
 describe("autopilot.transport.scripted", function()
-  it("answers in order, and records what was asked", function()
+  it("answers in order, and records the requests", function()
     local transport = scripted { { status = 429 }, { network = {} }, { status = 204 } }
     assert.equal(429, transport(request "https://one/").status)
     local response, network = transport(request "https://two/")
@@ -40,11 +40,11 @@ describe("autopilot.transport.scripted", function()
     assert.same(request "https://three/", transport.requests[3])
   end)
 
-  it("makes the same of a list by new", function()
+  it("does the same with new", function()
     assert.equal(204, scripted.new({ { status = 204 } })(request()).status)
   end)
 
-  it("fills in what the HTTP layer always gives", function()
+  it("fills in what the HTTP layer always has", function()
     assert.same({
       status = 204,
       headers = {},
@@ -106,7 +106,7 @@ describe("autopilot.transport.scripted", function()
     end
   )
 
-  it("asks a function of the script, with the request, and completes its answer", function()
+  it("calls a function of the script with the request, and completes its answer", function()
     local seen
     local transport = scripted {
       function(asked)
@@ -170,7 +170,7 @@ describe("autopilot.transport.scripted", function()
     end
   )
 
-  it("repeats its last answer when told to", function()
+  it("repeats its last answer on request", function()
     local transport = scripted { { status = 503 }, { status = 204 }, last = "repeat" }
     assert.equal(503, transport(request()).status)
     for _ = 1, 5 do
@@ -179,7 +179,7 @@ describe("autopilot.transport.scripted", function()
     assert.equal(6, #transport.requests)
   end)
 
-  it("goes on where it was when the test empties the list of requests", function()
+  it("continues at its place when the test empties the list of requests", function()
     local transport = scripted { { status = 503 }, { status = 204 } }
     transport(request())
     transport.requests = {}
@@ -187,7 +187,7 @@ describe("autopilot.transport.scripted", function()
     assert.equal(1, #transport.requests)
   end)
 
-  it("keeps its records and answers apart from what is changed afterwards", function()
+  it("copies its records and answers, so that later changes do not affect them", function()
     local answer = { status = 200, headers = { a = "1" } }
     local transport = scripted { answer, last = "repeat" }
     answer.status, answer.headers.a = 500, "2"
@@ -201,7 +201,7 @@ describe("autopilot.transport.scripted", function()
     assert.equal(0, transport(asked).timings.total)
   end)
 
-  it("raises at the caller's line for an answer that is none", function()
+  it("raises at the caller's line for an invalid answer", function()
     local wrong = {
       ["answer 1: option 'status' is required$"] = { {} },
       ["answer 2: unknown option 'statsu' %(did you mean 'status'%?%)$"] = {
@@ -251,7 +251,7 @@ describe("autopilot.transport.scripted", function()
     assert.matches("needs a list of answers %(got nil%)$", mistake(nil))
   end)
 
-  it("names the function of the script whose answer is none", function()
+  it("names the function of the script with an invalid answer", function()
     local transport = scripted {
       function()
         return { status = "204" }
@@ -262,7 +262,7 @@ describe("autopilot.transport.scripted", function()
     assert.matches("what the function of answer 1 returned: option 'status' must be", message)
   end)
 
-  it("refuses a request that is no table", function()
+  it("refuses a request that is not a table", function()
     local ok, message = pcall(scripted { { status = 204 } }, "https://example.com/")
     assert.is_false(ok)
     assert.matches("a request must be a table", message)

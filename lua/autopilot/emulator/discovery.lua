@@ -61,7 +61,7 @@ function discovery.keys(_, call)
   return answers.json(call, { keys = { key } })
 end
 
---- Entra's hosts, this service's own among them, and where the host of the given endpoint describes its endpoints.
+--- Instance discovery: the hosts of Entra and of this service, and the URL of the asked host's own configuration.
 function discovery.instances(_, call)
   local given = call.fields.authorization_endpoint
   demand(call, given, "missing_parameter", "authorization_endpoint")

@@ -186,7 +186,7 @@ function Emulator:inject(fault)
   table.insert(self.injected, fault)
 end
 
---- The fault that a request meets.
+--- Removes the fault for a request from the list and returns it; else asks the function `faults` for one.
 function Emulator:next_fault(operation, request)
   for index, fault in ipairs(self.injected) do
     if fault.on == nil or fault.on == operation then

@@ -170,7 +170,7 @@ end
 ---@param path string
 ---@param version integer of the tables
 ---@param tables string[] SQL that makes them, in the form in which SQLite keeps it
----@param begin fun(run: fun(sql: string, ...): any[][]) what is done at first; its failure is one to open the file
+---@param begin fun(run: fun(sql: string, ...): any[][]) called in the first transaction; if it fails, so does opening
 ---@return autopilot.fleet.Database?
 ---@return string? message one clause about the file: `it is …`
 function database.open(path, version, tables, begin)

@@ -47,7 +47,7 @@ local function shared_policy(checked)
   return retry.policy { budget = own }, own
 end
 
---- Opens the state that has a name, if it is not open. Returns false and a message when that fails.
+--- Opens the state file or database, if the option names one. Returns false and a message when that fails.
 local function open_state(self)
   local named, message = self.named_state, nil
   if named and not self.state then
@@ -57,7 +57,7 @@ local function open_state(self)
   return not named or self.state ~= nil, message
 end
 
---- Closes the state that has a name. A run that is not complete can be taken up again. Returns why something was not
+--- Closes the state file or database. A run that is not complete can be resumed. Returns why something was not
 -- written, or nil.
 local function close_state(self, is_complete)
   local state = self.named_state and self.state
@@ -138,8 +138,8 @@ local function end_at(self, time)
   end
 end
 
---- Called by the loop at the time of `end_at`. First all transfers end: a tenant's own code knows best what
--- the loss of its request means.
+--- Ends all tasks: called by the loop at the time of `end_at`. Transfers end first, so that a tenant's operation can
+-- report the loss of its request.
 ---@package
 function Fleet:due()
   self.loop:discard_transfers()

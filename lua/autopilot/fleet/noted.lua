@@ -81,7 +81,7 @@ function noted.restore(fields)
     end
   end
   fields.recalled = true
-  return report.seal(fields)
+  return report.new(fields)
 end
 
 return noted

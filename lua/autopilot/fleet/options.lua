@@ -23,7 +23,7 @@ local name = "autopilot.fleet"
 ---@field spread number? seconds over which the starts are spread, each tenant at a time of its own
 ---@field deadline number? seconds from `run`; tenants not begun by then are reported as `cancelled`
 ---@field retry_budget autopilot.RetryBudget|false|nil shared by all clients without a `retry` of their own
---- A file or `postgresql://…`; a table of `autopilot.fleet.StateOptions`; or an object of one's own with `known`, `cooldown` and `note`, and perhaps
+--- A file or `postgresql://…`; a table of `autopilot.fleet.StateOptions`; or a user's own object with `known`, `cooldown` and `note`, and perhaps
 --- `posted` and `note_posting`, and `flush`.
 ---@field state string|table|nil
 ---@field on_event fun(event: autopilot.Event)? of the clients and the fleet; an error in it changes nothing

@@ -20,7 +20,7 @@ local messages = {
 -- Names of network failures (`fleet.wire`) that come from the end of a run.
 local ends_of_run = { CANCELLED = true, CLOSED = true, DEADLINE = true }
 
-local function nothing_asked(message)
+local function not_asked_hint(message)
   return "Nothing was asked of the service: " .. message .. "."
 end
 
@@ -31,7 +31,7 @@ local function own(fleet, task, fields)
   if operation == "status" or operation == "wait" then
     fields.delivered = nil -- they ask for no sync
   end
-  return report.seal(fields)
+  return report.new(fields)
 end
 
 --- For a tenant that is abandoned because the run ends, or was not begun.
@@ -45,7 +45,7 @@ function reports.given_up(fleet, task, why, has_begun)
       delivered = "no",
       answered_by = "client",
       gave_up = gave_up,
-      hint = not is_late and nothing_asked(messages[why]) or nil,
+      hint = not is_late and not_asked_hint(messages[why]) or nil,
     })
   end
   return own(fleet, task, {
@@ -70,7 +70,7 @@ function reports.after_run_end(task, of_client)
   local is_untouched = not task.has_posted and not of_client.confirmed_by
   if network and was_not_sent and ends_of_run[network.name] and is_untouched then
     of_client.outcome, of_client.network = "cancelled", nil
-    of_client.hint = nothing_asked(network.message)
+    of_client.hint = not_asked_hint(network.message)
   end
 end
 
@@ -97,7 +97,7 @@ function reports.record_unread(failure, operation)
   if failure.outcome == "unreachable" or failure.outcome == "interrupted" then
     failure.outcome, failure.hint = "interrupted", nil -- a sync may have started, which a read's hint does not say
   end
-  return report.seal(failure)
+  return report.new(failure)
 end
 
 --- For a tenant for which the user's code raised, or returned no report.

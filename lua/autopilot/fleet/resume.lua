@@ -22,7 +22,7 @@ local function started(status)
   for name in copied:gmatch "%S+" do
     fields[name] = status[name]
   end
-  return report.seal(fields)
+  return report.new(fields)
 end
 
 --- Arranges that the next request for a sync is noted in the state before it is sent, and reads the record if

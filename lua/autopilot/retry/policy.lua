@@ -99,7 +99,7 @@ for outcome in pairs(retried_by_default) do
   outcome_rules[outcome] = { type = "boolean" }
 end
 
-local function ambiguous()
+local function list_or_table_message()
   return "must be a list of outcomes, or a table {outcome = true or false}"
 end
 
@@ -119,7 +119,7 @@ local function read_on(on)
   end
   -- An empty table could mean "nothing" as well as "no exceptions": the caller has to say which.
   if keys == 0 or (count > 0 and count < keys) then
-    return on, { type = "any", check = ambiguous }
+    return on, { type = "any", check = list_or_table_message }
   elseif count > 0 then
     for outcome in pairs(retried_by_default) do
       listed[outcome] = listed[outcome] or false

@@ -112,7 +112,7 @@ local function stored_result(client)
 end
 
 --- The state of a call while others hold the claim.
-local function begin_wait(client)
+local function new_wait(client)
   local before = stored_result(client)
   return {
     began = client.options.clock(),
@@ -286,7 +286,7 @@ function TenantStore:gate(requests)
   if renew(requests, seconds) then
     return nil
   end
-  local state = begin_wait(client)
+  local state = new_wait(client)
   while not client.is_closed do
     local lease, message = self.leases:take(self.claim_key, time_for(requests, seconds))
     requests.lease = lease

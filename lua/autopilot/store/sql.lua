@@ -71,21 +71,21 @@ local drivers = {
 
 local engine = {}
 
-local function has_changed(opened, name, key, value, ...)
+local function change_row(opened, name, key, value, ...)
   local _, count = database.run(opened, opened.store_sql[name], encode(key), encode(value), ...)
   return count > 0
 end
 
 function engine.set(opened, key, value, ttl)
-  return has_changed(opened, "set", key, value, math.min(ttl, longest_life))
+  return change_row(opened, "set", key, value, math.min(ttl, longest_life))
 end
 
 function engine.add(opened, key, value, ttl)
-  return has_changed(opened, "add", key, value, math.min(ttl, longest_life))
+  return change_row(opened, "add", key, value, math.min(ttl, longest_life))
 end
 
 function engine.delete_if(opened, key, value)
-  return has_changed(opened, "delete_if", key, value)
+  return change_row(opened, "delete_if", key, value)
 end
 
 function engine.get(opened, key)

@@ -190,7 +190,7 @@ local function join(self, answer, is_over)
 end
 
 --- Reads the record, and finds out by it whether requests with lost answers started a sync.
-local function look(self)
+local function read_record(self)
   local answer = record.read(self.call)
   if self.requests.open and not answer.outcome then
     answer = recover.settle(self.requests, answer)
@@ -206,7 +206,7 @@ local function step(self)
   if held_for then -- not even the record may be read
     return wait_out(call, {}, memory.held_as, held_for)
   end
-  answer, self.read = answer or look(self), nil
+  answer, self.read = answer or read_record(self), nil
   if answer.outcome then
     return answer
   end

@@ -123,7 +123,7 @@ local hints = {
   unavailable = "The service failed: ask again later.",
   sync_failed = "The service says that the sync failed: ask for another.",
   timed_out = "The sync did not finish in the time given; it may still.",
-  cancelled = "Nothing was asked of the service: the run ended before this tenant was begun with.",
+  cancelled = "Nothing was asked of the service: the run ended before this tenant was begun.",
 }
 
 local hint_of_stuck = "A sync is in progress, and none has completed since one was triggered "

@@ -100,7 +100,7 @@ end
 --- Makes a table of a report's fields a report: adds `ok` and `hint` by the outcome.
 ---@param fields table
 ---@return autopilot.Report
-function report.seal(fields)
+function report.new(fields)
   fields.sends = nil -- told for each attempt
   fields.is_transient, fields.free_at, fields.trigger_known = nil, nil, nil
   local row = outcome.all[fields.outcome]
@@ -141,17 +141,17 @@ function report.finish(call, answer, attempts)
   answer.elapsed = client.options.clock() - call.began
   answer.tenant_id = answer.tenant_id or client.tenant_id or nil
   answer.tenant = client.tenant or answer.tenant_id
-  if answer.retry_after and not answer.retry_at then -- a token endpoint's, which binds no request to the service
+  if answer.retry_after and not answer.retry_at then -- a token endpoint's, which does not delay requests to the service
     client:set_retry(answer, answer.retry_after)
   end
   if client.memory.learned then
     report_learned(client, answer)
   end
-  local sealed = report.seal(answer)
-  if sealed.ok then
-    return sealed
+  local completed = report.new(answer)
+  if completed.ok then
+    return completed
   end
-  return nil, sealed
+  return nil, completed
 end
 
 return report

@@ -109,8 +109,8 @@ local function fail_without_service(is_transient)
   })
 end
 
---- Whether Azure's service answers there within so many seconds. Without the header it refuses at once: it
--- answers 400. Services of other clouds, and relays for containers without a service behind them, forbid.
+--- Whether Azure's service answers there within so many seconds. It answers 400 to a request without the header.
+-- Services of other clouds, and relays for containers without a service behind them, answer 401 or 403.
 local function answers(ask, request, seconds)
   local object, _, _, answer = endpoint.request(ask, {
     url = request.url,

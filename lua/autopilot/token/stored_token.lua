@@ -44,7 +44,7 @@ end
 
 --- The token in the store if it meets the request, and whether it needs no renewal yet. One that was
 -- refused is deleted.
-local function look(self, key, ask)
+local function find(self, key, ask)
   local now, value = ask.now(), contract.get(self.store, key)
   local kept = decode(self, key, value, now)
   if not kept then
@@ -98,12 +98,12 @@ return function(fetch_token, given)
   return function(ask)
     local tenant = ask.tenant and ask.tenant:lower()
     local key = identity .. life.key_of(tenant, ask.cloud, ask.scope)
-    local kept, is_fresh = look(self, key, ask)
+    local kept, is_fresh = find(self, key, ask)
     if is_fresh then
       return kept
     end
     local function look_again(is_held)
-      kept, is_fresh = look(self, key, ask)
+      kept, is_fresh = find(self, key, ask)
       return (is_fresh or is_held) and kept -- used while another process renews it
     end
     local newer, message, details = fetch_once(leases, key .. ":claim", ask, function(watched)

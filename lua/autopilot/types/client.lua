@@ -140,7 +140,7 @@ function Client:wait(given) end
 ---@return autopilot.Report? failure
 function Client:ensure(given) end
 
---- Looks at everything that a sync depends on, and says what is wrong and what to do about it. Asks for no sync.
+--- Checks everything that a sync depends on, and says what is wrong and what to do about it. Starts no sync.
 ---@param given autopilot.DoctorOptions?
 ---@return autopilot.DoctorReport? report
 ---@return autopilot.DoctorReport? failure something is wrong

@@ -61,7 +61,7 @@ describe("autopilot-sync fleet that is interrupted in the middle of a list", fun
   it("counts the rest in its final table", function()
     local ran = run("--concurrency 1", names(20), world)
     assert.matches(
-      "^cancelled: %d+ tenants were not begun with, and nothing was sent\n\n"
+      "^cancelled: %d+ tenants were not begun, and nothing was sent\n\n"
         .. ".*cancelled +%d+\n.*in all +20  in [^\n]*\n$",
       ran.out
     )
@@ -78,7 +78,7 @@ describe("autopilot-sync fleet that is interrupted in the middle of a list", fun
     }
     local ran = command.run("fleet - --concurrency 1 --json", world)
     assert.equal(130, ran.code)
-    assert.matches("interrupted: tenants without a report were not begun with", ran.err)
+    assert.matches("interrupted: tenants without a report were not begun", ran.err)
     local _, order = reports_of(ran)
     assert.is_true(#order < 20)
   end)
@@ -88,7 +88,7 @@ describe("autopilot-sync fleet with any complaint", function()
   it("prints its table last", function()
     for said, args in pairs {
       ["interrupted: the other tenants are reported"] = "",
-      ["tenants were not begun with"] = "--deadline 1s",
+      ["tenants were not begun"] = "--deadline 1s",
       ["report.md could not be written"] = "--report FOLDER/report.md",
     } do
       local folder, remove = files.folder()

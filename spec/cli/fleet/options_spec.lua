@@ -1,4 +1,4 @@
--- `autopilot-sync fleet`: options and fields that say how many at a time, and since when.
+-- `autopilot-sync fleet`: options and fields for the number of requests at a time, and for `since`.
 
 local files = require "support.files"
 local fleet_command = require "support.fleet_command"

@@ -1,4 +1,4 @@
--- `autopilot-sync fleet --report`: what the file tells, that it is whole, and that texts stay texts.
+-- `autopilot-sync fleet --report`: what the file contains, that it is complete, and that texts are escaped.
 
 local FleetSummary = require "autopilot.cli.fleet.summary"
 local files = require "support.files"
@@ -131,7 +131,7 @@ describe("the report of a fleet", function()
 
   it("escapes hostile texts", function()
     local summary = FleetSummary.new(true)
-    local failed = report.seal {
+    local failed = report.new {
       operation = "sync",
       outcome = "rejected",
       hint = "see **www.evil.example**",

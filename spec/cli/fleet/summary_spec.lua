@@ -5,7 +5,7 @@ local report = require "autopilot.sync.report"
 
 local function failure(outcome, given)
   local fields = overlay({ operation = "sync", outcome = outcome }, given)
-  return report.seal(fields)
+  return report.new(fields)
 end
 
 local whole = { bad = 0, duplicates = 0 }
@@ -119,15 +119,12 @@ describe("the summary of a fleet", function()
   it("reports tenants that were not begun in one line", function()
     local summary = new_summary()
     summary:add({ tenant = "a" }, failure "cancelled")
-    assert.same(
-      { "cancelled: 1 tenant was not begun with, and nothing was sent" },
-      summary:failures()
-    )
+    assert.same({ "cancelled: 1 tenant was not begun, and nothing was sent" }, summary:failures())
     for index = 1, 1200 do
       summary:add({ tenant = "t" .. index }, failure("cancelled", { hint = "hint " .. index }))
     end
     assert.same(
-      { "cancelled: 1,201 tenants were not begun with, and nothing was sent" },
+      { "cancelled: 1,201 tenants were not begun, and nothing was sent" },
       summary:failures()
     )
     assert.equal("cancelled            1,201", summary:outcomes(whole, 0)[1])

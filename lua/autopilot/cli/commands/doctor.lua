@@ -45,7 +45,7 @@ local endings = {
   ca_file = { "%(http%.ca_file%)$", "(%s)" },
 }
 
---- Names the option or variable of the command that set an option of the client in its place.
+--- Replaces the names of client options in the texts by the command's option or variable that set them.
 local function name_origins(report, given, context)
   for name, ending in pairs(endings) do
     local _, origin = context:find(given, name)

@@ -20,7 +20,7 @@ local fleet = {
 --operation NAME: What to do for each tenant: sync (default), ensure, status or wait.
 --concurrency NUMBER: How many requests may be under way at a time. Default: 64.
 --spread DURATION: Begin with the tenants evenly over this time, instead of at once.
---deadline DURATION: Stop after this long. Tenants that were not begun with by then are
+--deadline DURATION: Stop after this long. Tenants that were not begun by then are
   reported as cancelled.
 --since TIME: With --operation ensure or wait, as for these commands. A tenant's own field since
   comes before it. Default for ensure: when the run began.

@@ -76,7 +76,7 @@ local function remarks_on(self, lost)
     remarks[#remarks + 1] = self.state
         and "interrupted: the same command goes on where this one ended"
       or is_list_finite(self) and "interrupted: the other tenants are reported as cancelled"
-      or "interrupted: tenants without a report were not begun with"
+      or "interrupted: tenants without a report were not begun"
   end
   return remarks
 end

@@ -152,7 +152,7 @@ function FleetSummary:failures()
   end
   local cancelled = self.failed.cancelled
   if cancelled then
-    lines[#lines + 1] = ("cancelled: %s not begun with, and nothing was sent"):format(
+    lines[#lines + 1] = ("cancelled: %s not begun, and nothing was sent"):format(
       cancelled == 1 and "1 tenant was" or text.count(cancelled) .. " tenants were"
     )
   end
