@@ -35,7 +35,8 @@ describe("autopilot.sync.report", function()
   end)
 
   it("says that it is the answer to another call's request", function()
-    local joined = seal { operation = "sync", outcome = "started", joined = true, status = 204 }
+    local joined =
+      new_report { operation = "sync", outcome = "started", joined = true, status = 204 }
     assert.equal("sync: started (joined, HTTP 204)", tostring(joined))
   end)
 
