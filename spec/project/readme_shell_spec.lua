@@ -159,6 +159,7 @@ describe("the documentation's shell commands", function()
     fuzz = "%.ci/fuzz",
     bench = "spec/bench/run%.sh",
     ["bench-fleet"] = "spec/bench/fleet%.sh",
+    ["bench-machines"] = "spec/bench/machines%.lua",
   } do
     way("make " .. task, shows(script))
   end
