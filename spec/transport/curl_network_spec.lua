@@ -1,6 +1,7 @@
 -- The network fails before, while and after the request is sent. The reported delivery is
 -- compared with what the server really saw.
 
+local core = require "autopilot.core"
 local files = require "support.files"
 local hostile = require "support.hostile_server"
 local wire = require "support.wire"
@@ -87,6 +88,9 @@ describe("a request that cannot be sent", function()
     local transport = wire.transport { ca_file = path }
     files.write(path, "")
     local outcome = wire.ask(server, { scheme = "https", transport = transport })
+    if core.info().ssl:find "GnuTLS" then -- it reads an empty file, and trusts no server
+      return assert_unsent(outcome, "tls", "CURLE_PEER_FAILED_VERIFICATION")
+    end
     assert_unsent(outcome, "tls", "CURLE_SSL_CACERT_BADFILE")
     local reason = "http.ca_file cannot be read: " .. path .. ": it is empty"
     assert.are.equal(reason, outcome.network.message)
