@@ -140,7 +140,7 @@ function Tenants:take(is_late)
   end
 end
 
---- The time at which the next tenant may be begun; nil if there is none, or if it waits for a free place.
+--- Returns the time before which the next tenant must not be begun; nil if no tenant waits for a time.
 ---@return number?
 function Tenants:next_start()
   local first = self.starts:first()

@@ -31,7 +31,7 @@ local function try_thread()
   current = driver or current
 end
 
---- The drive of this worker process, which is made when there is none.
+--- Returns the drive of this worker process. The first call creates it.
 ---@return autopilot.openresty.Driver
 function worker.driver()
   local process = core.process_id()

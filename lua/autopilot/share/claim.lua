@@ -47,8 +47,8 @@ local function renew(requests, seconds)
   return requests.lease ~= nil
 end
 
---- Releases the claim, and stores the answer, or a note that there is none. A claim that ends without either counts
--- as one whose holder has died.
+--- Releases the claim. The answer is stored for other calls; without an answer, the end of the claim is stored. If
+-- neither is stored, other calls assume that the holder has died.
 ---@param requests autopilot.SyncRequests
 ---@param answer table? nil if nothing was posted
 ---@param other autopilot.SharedAnswer? the answered request, if it is another call's

@@ -29,7 +29,7 @@ function FleetSummary.new(keeps_all)
   return setmetatable(self, FleetSummary)
 end
 
---- The error of a report in one line, without its hint; nil if there is none.
+--- Returns the report's error in one line, without the hint; nil if the report has no error.
 local function detail_of(report)
   local parts, service_error, network = {}, report.error or {}, report.network
   parts[1] = service_error.message or service_error.code
