@@ -14,23 +14,7 @@ describe("a part of a shared run", function()
     return pending(shared_runs.obstacle)
   end
 
-  local world
-
-  setup(function()
-    world = shared_runs.new()
-  end)
-
-  teardown(function()
-    world:remove()
-  end)
-
-  before_each(function()
-    world:begin()
-  end)
-
-  after_each(function()
-    world:finish()
-  end)
+  local world = shared_runs.for_specs(setup, teardown, before_each, after_each)
 
   it("is given to one machine, and its reports to the others", function()
     local one, other = world:machine(), world:machine()

@@ -12,23 +12,7 @@ describe("a report of a shared run", function()
     return pending(shared_runs.obstacle)
   end
 
-  local world
-
-  setup(function()
-    world = shared_runs.new()
-  end)
-
-  teardown(function()
-    world:remove()
-  end)
-
-  before_each(function()
-    world:begin()
-  end)
-
-  after_each(function()
-    world:finish()
-  end)
+  local world = shared_runs.for_specs(setup, teardown, before_each, after_each)
 
   it("is known before it is written, and not replaced by later ones", function()
     local state, other = world:machine(), world:machine()

@@ -16,23 +16,7 @@ describe("a run that several machines share", function()
     return pending(shared_runs.obstacle)
   end
 
-  local world
-
-  setup(function()
-    world = shared_runs.new()
-  end)
-
-  teardown(function()
-    world:remove()
-  end)
-
-  before_each(function()
-    world:begin()
-  end)
-
-  after_each(function()
-    world:finish()
-  end)
+  local world = shared_runs.for_specs(setup, teardown, before_each, after_each)
 
   it("is joined when a fleet's run begins, under the subject that is given", function()
     local function fleet(path)
@@ -129,7 +113,7 @@ describe("a run that several machines share", function()
 
   --- Whether the next machine begins a new run, some time after all others have left.
   local function has_ended()
-    world:finish()
+    world:close_machines()
     local state = world:machine { subject = "another run" }
     shared_runs.run(state, "UPDATE autopilot_run_2 SET finished_at = finished_at - 100")
     state = world:machine()

@@ -95,16 +95,24 @@ end
 local World = {}
 World.__index = World
 
---- Starts the database.
+--- Starts a database for the specs of a `describe`, in each of which the machines have a run of their own.
+---@param setup function busted's, as are the others
 ---@return support.SharedRuns
-function shared_runs.new()
-  local server = database_server.start "PostgreSQL"
-  return setmetatable({ server = server, runs = 0, opened = {}, ahead = 0 }, World)
-end
-
---- Begins a spec: its machines have a run of their own.
-function World:begin()
-  self.runs, self.ahead = self.runs + 1, 0
+function shared_runs.for_specs(setup, teardown, before_each, after_each)
+  local world = setmetatable({ runs = 0, opened = {}, ahead = 0 }, World)
+  setup(function()
+    world.server = database_server.start "PostgreSQL"
+  end)
+  teardown(function()
+    world.server:remove()
+  end)
+  before_each(function()
+    world.runs, world.ahead = world.runs + 1, 0
+  end)
+  after_each(function()
+    world:close_machines()
+  end)
+  return world
 end
 
 --- The subject of the run.
@@ -138,16 +146,11 @@ function World:machine(given)
   return state
 end
 
---- Ends a spec: its machines leave.
-function World:finish()
+function World:close_machines()
   for _, state in ipairs(self.opened) do
     state:close()
   end
   self.opened = {}
-end
-
-function World:remove()
-  self.server:remove()
 end
 
 return shared_runs
