@@ -9,8 +9,8 @@
 -- take time, so it may be uncertain whether a stamp is from before or after our sending. Then the record is
 -- read once more, at a time at which the answer's `Date` decides. A stamp that stays uncertain counts as
 -- one from after. So `started` can be wrong in two cases only. In both our own request was lost, and another
--- client triggered a sync: either less than two round trips before we sent (less than a second, if no
--- second read can be made), or while our request was under way.
+-- client triggered a sync: either less than two round trips before we sent (if no second read can be made:
+-- less than a second and a round trip, as `Date` has whole seconds), or while our request was under way.
 
 local outcome = require "autopilot.sync.outcome"
 local record = require "autopilot.sync.record"
