@@ -159,6 +159,17 @@ tally_part() {
   echo "    $label took $((SECONDS - started)) s"
 }
 
+# Names each step that failed, and under it the tests that failed in it, as far as its log tells.
+tally_failed_tests() {
+  local failed label
+  while read -r _ failed label; do
+    [ "$failed" != 0 ] || continue
+    echo "$failed not ok: $label"
+    [ ! -e "$(tally_log "$label")" ] ||
+      grep -A 3 -E '^ *(Failure|Error) →|^ *not ok|FAILED' "$(tally_log "$label")" | head -n 30 | sed 's/^/    /' || true
+  done <"$AUTOPILOT_TALLY"
+}
+
 # Ends a script: the closing line when it is the outermost, and a status that tells of failures.
 tally_end() {
   local passed failed
@@ -166,7 +177,7 @@ tally_end() {
     [ "$(tally_failures)" = "$tally_failures_before" ]
     return
   fi
-  awk '$2 > 0 { sub(/^[0-9]+ /, ""); sub(/ /, " not ok: "); print }' "$AUTOPILOT_TALLY"
+  tally_failed_tests
   read -r passed failed <<END
 $(awk '{ passed += $1; failed += $2 } END { print passed + 0, failed + 0 }' "$AUTOPILOT_TALLY")
 END
