@@ -165,8 +165,7 @@ tally_failed_tests() {
   while read -r _ failed label; do
     [ "$failed" != 0 ] || continue
     echo "$failed not ok: $label"
-    [ ! -e "$(tally_log "$label")" ] ||
-      grep -A 3 -E '^ *(Failure|Error) →|^ *not ok|FAILED' "$(tally_log "$label")" | head -n 30 | sed 's/^/    /' || true
+    grep -s -A 3 -E '^ *(Failure|Error) ->|FAILED' "$(tally_log "$label")" | head -n 30 | sed 's/^/    /' || true
   done <"$AUTOPILOT_TALLY"
 }
 
