@@ -12,9 +12,11 @@
  * memory may be short. Without a sleep the processor would be busy until the last answer. */
 static const double rest_seconds = 0.005;
 
-/* Sockets that libcurl is called for at a time. A step of a TLS handshake takes the processor for
- * up to a millisecond, and the other work of an event loop waits meanwhile. */
+/* Sockets that libcurl is called for at a time, and seconds after which the rest waits for the next
+ * time. A step of a TLS handshake takes the processor for up to a millisecond, and the other work
+ * of an event loop waits meanwhile. */
 enum { MOST_AT_A_TIME = 16 };
+static const double longest_seconds = 0.004;
 
 /* Stores the socket's index plus 1 in the pointer that libcurl keeps for the socket. The pointer is
  * NULL as long as the socket has no index. */
@@ -164,13 +166,14 @@ static struct curl_waitfd *next_in_turn(struct socket_watch *watch) {
 CURLMcode socket_watch_act(struct socket_watch *watch) {
     CURLMcode status = CURLM_OK;
     unsigned acted = 0;
+    double ends = platform_clock() + longest_seconds;
     for (size_t left = watch->count; left > 0 && watch->count > 0 && status == CURLM_OK; left--) {
         struct curl_waitfd *socket = next_in_turn(watch);
         if (socket->revents != 0) {
             int bits = bits_of(socket->revents);
             socket->revents = 0;
             status = act_on(watch, socket->fd, bits);
-            if (++acted == MOST_AT_A_TIME) {
+            if (++acted == MOST_AT_A_TIME || platform_clock() >= ends) {
                 break;
             }
         }

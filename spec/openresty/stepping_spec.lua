@@ -44,6 +44,23 @@ describe("in OpenResty, a waiting fleet", function()
     assert.is_true(set.steps >= 40, set.steps)
   end)
 
+  it("gives others time after each step, however long that took", function()
+    local set, ended = set_due_at(0), world.now
+    function set.step()
+      assert.is_true(world.now - ended > 0.0009, world.now - ended)
+      set.steps = set.steps + 1
+      world.now = world.now + 0.02
+      ended = world.now
+    end
+    world:spawn(function()
+      repeat
+        wait(set, 0.5)
+      until set.steps == 5
+    end)
+    world:run()
+    assert.equal(5, set.steps)
+  end)
+
   it("continues soon after a transfer makes progress, and polls less often until then", function()
     local set = set_due_at(world.now + 0.3)
     local began = world.now

@@ -17,6 +17,7 @@ local faked = { "ngx", "ngx.semaphore", "autopilot.core" }
 ---@field ngx table
 ---@field core table the C module, with some of it replaced
 ---@field now number virtual seconds
+---@field nginx_time number `now` as nginx has read it, before it resumed the present light thread
 ---@field phase string
 ---@field log string[]
 ---@field threads table[] light threads: { resume_at =, coroutine =, is_killed = }
@@ -26,7 +27,7 @@ World.__index = World
 --- Lets a light thread wait; true when it was woken before its time was over.
 local function wait(world, seconds)
   local thread = world.running
-  thread.resume_at, thread.is_woken = world.now + seconds, false
+  thread.resume_at, thread.is_woken = world.nginx_time + seconds, false
   coroutine.yield()
   return thread.is_woken
 end
@@ -62,7 +63,7 @@ function World:spawn(action, ...)
 end
 
 local function resume(world, thread)
-  world.running = thread
+  world.running, world.nginx_time = thread, world.now
   local arguments = thread.arguments or {}
   thread.arguments = nil
   local results = { coroutine.resume(thread.coroutine, arguments[1], arguments[2]) }
@@ -123,6 +124,9 @@ local function make_ngx(world)
       world.slept[#world.slept + 1] = seconds
       wait(world, seconds)
     end,
+    update_time = function()
+      world.nginx_time = world.now
+    end,
     log = function(level, ...)
       world.log[#world.log + 1] = level .. ": " .. table.concat { ... }
     end,
@@ -146,6 +150,7 @@ end
 function fake.install(core)
   local world = setmetatable({
     now = 100,
+    nginx_time = 100,
     phase = "content",
     log = {},
     slept = {},
