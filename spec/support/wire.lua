@@ -175,8 +175,8 @@ end
 ---@field path string
 ---@field url string instead of the server's
 ---@field method string default "POST"
----@field connect number default 2 s; multiplied by the patience of the specs
----@field total number default 2 s; multiplied by the patience of the specs
+---@field connect number multiplied by the patience of the specs; default: more than a spec may take
+---@field total number multiplied by the patience of the specs; default: more than a spec may take
 ---@field retry_attempt integer default 0
 
 --- Sends one request, as a client does, and checks what must always hold.
@@ -194,8 +194,8 @@ function wire.ask(server, how)
   local seen, received = wire.seen(server), transcript(server)
   local id = "11111111-2222-4333-8444-555555555555"
   local response, network = send {
-    connect = patience * (how.connect or 2),
-    total = patience * (how.total or 2),
+    connect = patience * (how.connect or 60),
+    total = patience * (how.total or 60),
     token = wire.token,
     client_request_id = id,
     retry_attempt = how.retry_attempt or 0,
