@@ -8,6 +8,7 @@
 -- on in the background: a spec sends requests, and waits for conditions with `nginx_world.await`.
 
 local files = require "support.files"
+local free_port = require "support.free_port"
 local http_call = require "support.http_call"
 local nginx = require "autopilot.cli.emulate.nginx"
 local overlay = require "support.overlay"
@@ -110,14 +111,6 @@ function nginx_world.await(what, reached)
     end
     socket.select(nil, nil, 0.01)
   end
-end
-
---- A port of loopback at which no process listens now.
-function nginx_world.free_port()
-  local listener = assert(socket.bind("127.0.0.1", 0))
-  local port = tonumber((select(2, listener:getsockname())))
-  listener:close()
-  return port
 end
 
 --- What a server says to listen with TLS, offering HTTP/1.1 and HTTP/2, in the words of this nginx.
@@ -305,7 +298,7 @@ local function environment_of(given)
 end
 
 local function launch(given)
-  local port = nginx_world.free_port()
+  local port = free_port()
   local folder, environment = make_folder(given, port), environment_of(given)
   -- Root's workers would run as the user `nobody`, who can read neither this tree nor private folders.
   local is_root = shell.read "id -u":match "^0\n"
