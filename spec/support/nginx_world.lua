@@ -5,8 +5,9 @@
 --   server:stop()
 --
 -- nginx runs its own LuaJIT, with the modules of this tree and the C module built for LuaJIT. It serves
--- on in the background: a spec sends requests, and waits for conditions with `nginx_world.await`.
+-- on in the background: a spec sends requests, and waits for conditions with `support.await`.
 
+local await = require "support.await"
 local files = require "support.files"
 local free_port = require "support.free_port"
 local http_call = require "support.http_call"
@@ -16,9 +17,6 @@ local shell = require "autopilot.cli.emulate.shell"
 local socket = require "socket"
 
 local nginx_world = {}
-
---- Seconds; a test that waits longer has failed. More under slow tools such as valgrind.
-nginx_world.patience = 20 * (tonumber(os.getenv "SPEC_PATIENCE") or 1)
 
 local ports_to_try = 5
 
@@ -93,24 +91,6 @@ end
 function nginx_world.root()
   look()
   return found.root
-end
-
---- Waits until something is true; raises when it does not become so.
----@param what string
----@param reached fun(): any
----@return any
-function nginx_world.await(what, reached)
-  local deadline = socket.gettime() + nginx_world.patience
-  while true do
-    local result = reached()
-    if result then
-      return result
-    end
-    if socket.gettime() > deadline then
-      error("it did not happen: " .. what, 2)
-    end
-    socket.select(nil, nil, 0.01)
-  end
 end
 
 --- What a server says to listen with TLS, offering HTTP/1.1 and HTTP/2, in the words of this nginx.
@@ -206,7 +186,7 @@ end
 function Server:reload()
   local before = self:workers()[1]
   shell.read('kill -HUP "$1"', tostring(self.master))
-  nginx_world.await("new workers after a reload", function()
+  await("new workers after a reload", function()
     local first = self:workers()[1]
     return first and first ~= before and #self:workers() == self.worker_count
   end)
@@ -216,7 +196,7 @@ end
 ---@param id integer one of `workers()`
 function Server:kill_worker(id)
   shell.read('kill -9 "$1"', tostring(id))
-  nginx_world.await("a successor of the killed worker", function()
+  await("a successor of the killed worker", function()
     local ids = self:workers()
     for _, other in ipairs(ids) do
       if other == id then
@@ -336,7 +316,7 @@ end
 
 --- Waits until it serves: true; or false, when its port was taken meanwhile.
 local function await_start(server)
-  return nginx_world.await("nginx listens:\n" .. server:log(), function()
+  return await("nginx listens:\n" .. server:log(), function()
     server.master = tonumber(read(server.folder .. "/nginx.pid"):match "%d+")
     if server.master and is_listening(server.port) then
       return #server:workers() == server.worker_count and "ready"
