@@ -15,6 +15,10 @@ enum { MOST_IDLE = 64 };
  * that; nor do they apply timeouts to a transfer that waits for a connection. */
 static const double check_seconds = 0.1;
 
+/* Seconds between checks of transfers that were sent. An HTTP/2 server may refuse one, and libcurl
+ * (seen with 7.88.1) may forget it while it waits for another connection to be sent again. */
+static const double refusal_seconds = 1;
+
 /* A check makes libcurl look at all sockets in one step. While sockets wait in line for the next
  * step it is left out, but not more often than this: else it would never come under steady load. */
 enum { MOST_LEFT_OUT = 4 };
@@ -195,7 +199,7 @@ static void check_all(struct transfer_set *set) {
             finish(set, transfer, CURLE_OPERATION_TIMEDOUT);
         } else {
             check_by(set, transfer->deadline);
-            check_by(set, is_connecting(transfer) ? now + check_seconds : never);
+            check_by(set, now + (is_connecting(transfer) ? check_seconds : refusal_seconds));
         }
     }
 }

@@ -27,11 +27,13 @@ local function new_service()
     requests
 end
 
--- A file that its owner alone may read.
-local function private_file(text)
-  local path, remove = files.temporary(text)
-  os.execute(("chmod 600 '%s'"):format(path))
-  return path, remove
+-- The environment that signs in to that application, with changes.
+local function environment(changed)
+  return overlay({
+    AZURE_TENANT_ID = "contoso",
+    AZURE_CLIENT_ID = "app",
+    AZURE_CLIENT_SECRET = secret,
+  }, changed)
 end
 
 local function run(args, env, given)
@@ -55,7 +57,7 @@ describe("the command signs in", function()
   end
 
   it("with a secret in a file", function()
-    local path, remove = private_file(secret .. "\n")
+    local path, remove = files.temporary(secret .. "\n")
     local args = "sync --tenant contoso --client-id app --client-secret-file " .. path
     assert_signed_in(run(args))
     assert_signed_in(run(args .. " --auth secret"))
@@ -73,11 +75,7 @@ describe("the command signs in", function()
   end)
 
   it("with a secret in the environment, with and without --auth", function()
-    local env = {
-      AZURE_TENANT_ID = "contoso",
-      AZURE_CLIENT_ID = "app",
-      AZURE_CLIENT_SECRET = secret,
-    }
+    local env = environment()
     for _, args in ipairs {
       "sync",
       "sync --auth secret",
@@ -89,7 +87,7 @@ describe("the command signs in", function()
   end)
 
   it("with the token of the platform", function()
-    local path, remove = private_file "hidden-assertion"
+    local path, remove = files.temporary "hidden-assertion"
     local env = {
       AZURE_TENANT_ID = "contoso",
       AZURE_CLIENT_ID = "app",
@@ -104,7 +102,7 @@ describe("the command signs in", function()
   end)
 
   it("with options rather than with the environment", function()
-    local path, remove = private_file(secret)
+    local path, remove = files.temporary(secret)
     assert_signed_in(run("sync --tenant contoso --client-id app --client-secret-file " .. path, {
       AZURE_TENANT_ID = "fabrikam",
       AZURE_CLIENT_ID = "other",
@@ -115,11 +113,7 @@ describe("the command signs in", function()
   end)
 
   it("at the authority of the environment and of the cloud", function()
-    local env = {
-      AZURE_TENANT_ID = "contoso",
-      AZURE_CLIENT_ID = "app",
-      AZURE_CLIENT_SECRET = secret,
-    }
+    local env = environment()
     local _, requests = run("sync --cloud china", env)
     assert.is_truthy(requests[1].url:find("https://login.partner.microsoftonline.cn/", 1, true))
     env.AZURE_AUTHORITY_HOST = "https://login.example"
@@ -185,7 +179,7 @@ describe("the command signs in over real TLS", function()
   end)
 
   it("at the environment's authority, and starts the sync", function()
-    local path, remove = private_file(service.client_secret)
+    local path, remove = files.temporary(service.client_secret)
     local env = service:environment {
       AZURE_CLIENT_ID = service.client_id,
       AZURE_TENANT_ID = service.tenant,
@@ -207,7 +201,7 @@ end)
 
 describe("a secret from a file", function()
   it("is in no message, not even in that of a bug", function()
-    local path, remove = private_file(secret)
+    local path, remove = files.temporary(secret)
     local ran = run(
       "sync --tenant contoso --client-id app --client-secret-file " .. path,
       { AUTOPILOT_DEBUG = "1" },
@@ -225,11 +219,8 @@ end)
 
 describe("a refused sign-in", function()
   it("ends in 5, with the refusal and advice", function()
-    local ran, requests = run("sync --auth secret", {
-      AZURE_TENANT_ID = "contoso",
-      AZURE_CLIENT_ID = "app",
-      AZURE_CLIENT_SECRET = "hidden-wrong",
-    })
+    local ran, requests =
+      run("sync --auth secret", environment { AZURE_CLIENT_SECRET = "hidden-wrong" })
     assert.equal(5, ran.code)
     assert.equal(1, #requests)
     assert.is_truthy(ran.err:find("token_error", 1, true))
@@ -238,11 +229,7 @@ describe("a refused sign-in", function()
   end)
 
   it("is a report like any other", function()
-    local ran = run("sync --json --auth secret", {
-      AZURE_TENANT_ID = "contoso",
-      AZURE_CLIENT_ID = "unknown",
-      AZURE_CLIENT_SECRET = "hidden-wrong",
-    })
+    local ran = run("sync --json --auth secret", environment { AZURE_CLIENT_ID = "unknown" })
     local report = require("cjson").decode(ran.out)
     assert.equal("token_error", report.outcome)
     assert.equal("700016", report.error.reason)
@@ -260,18 +247,10 @@ describe("an incomplete sign-in", function()
     return (ran.err:match "^autopilot%-sync: ([^\n]*)\n$")
   end
 
-  local complete = {
-    AZURE_TENANT_ID = "contoso",
-    AZURE_CLIENT_ID = "app",
-    AZURE_CLIENT_SECRET = "hidden",
-  }
+  local complete = environment()
 
   local function without(name)
-    local env = {}
-    for key, value in pairs(complete) do
-      env[key] = key ~= name and value or ""
-    end
-    return env
+    return environment { [name] = "" }
   end
 
   it("ends in 2 and names the missing option", function()
@@ -355,7 +334,7 @@ describe("an incomplete sign-in", function()
       .. "machine: take that right away (chmod o-r), or give --allow-world-readable"
     assert.equal(sentence:format(path), mistake("sync --client-secret-file " .. path, complete))
     remove()
-    path, remove = private_file "hidden\nhidden"
+    path, remove = files.temporary "hidden\nhidden"
     assert.is_truthy(
       mistake("sync --client-secret-file " .. path, complete):find("one line", 1, true)
     )

@@ -114,6 +114,35 @@ describe("--auth", function()
     )
   end
 
+  --- The environment that signs in with the account's secret.
+  local function secret_environment()
+    return {
+      AZURE_TENANT_ID = service.tenant,
+      AZURE_CLIENT_ID = service.client_id,
+      AZURE_CLIENT_SECRET = service.client_secret,
+    }
+  end
+
+  --- A token of a platform about itself.
+  local function platform_token(subject)
+    local claims = {
+      iss = "https://issuer.test",
+      sub = subject,
+      aud = "api://AzureADTokenExchange",
+      exp = os.time() + 600,
+    }
+    return ("eyJhbGciOiJub25lIn0.%s.c2ln"):format(base64url.encode(cjson.encode(claims)))
+  end
+
+  --- Writes the refresh token of a person who has just signed in to a file, and returns it.
+  local function let_sign_in(file)
+    local given = { client_id = "partner", user = "ann@partner.example" }
+    local token = service:control("POST", "refreshtokens", given).refresh_token
+    os.execute(("umask 077; rm -f '%s'; touch '%s'"):format(file, file))
+    files.write(file, token)
+    return token
+  end
+
   it("secret signs in with a file, and reports a wrong secret", function()
     local args = ("--auth secret --tenant %s --client-id %s"):format(
       service.tenant,
@@ -159,41 +188,23 @@ describe("--auth", function()
   end)
 
   it("workload signs in with the platform's token, and reports one that does not match", function()
-    local function jwt(subject)
-      local claims = {
-        iss = "https://issuer.test",
-        sub = subject,
-        aud = "api://AzureADTokenExchange",
-        exp = os.time() + 600,
-      }
-      return ("eyJhbGciOiJub25lIn0.%s.c2ln"):format(base64url.encode(cjson.encode(claims)))
-    end
     local env = {
       AZURE_TENANT_ID = service.tenant,
       AZURE_CLIENT_ID = "platform",
       AZURE_FEDERATED_TOKEN_FILE = folder .. "/platform-token",
     }
-    files.write(env.AZURE_FEDERATED_TOKEN_FILE, jwt "s")
+    files.write(env.AZURE_FEDERATED_TOKEN_FILE, platform_token "s")
     assert_started("--auth workload", env)
-    files.write(env.AZURE_FEDERATED_TOKEN_FILE, jwt "else")
+    files.write(env.AZURE_FEDERATED_TOKEN_FILE, platform_token "else")
     local report = assert_refused("--auth workload", env, "AADSTS700213")
     assert.is_truthy(report.hint:find("subject", 1, true))
   end)
 
   it("assertion, github and pipelines sign in with what the platform gives", function()
-    local claims = {
-      iss = "https://issuer.test",
-      sub = "s",
-      aud = "api://AzureADTokenExchange",
-      exp = os.time() + 600,
-    }
-    local function jwt()
-      return ("eyJhbGciOiJub25lIn0.%s.c2ln"):format(base64url.encode(cjson.encode(claims)))
-    end
-    local env = { AZURE_TENANT_ID = service.tenant, AZURE_CLIENT_ID = "platform", CI_TOKEN = jwt() }
+    local env = { AZURE_TENANT_ID = service.tenant, AZURE_CLIENT_ID = "platform" }
+    env.CI_TOKEN = platform_token "s"
     assert_started("--auth assertion --assertion-variable CI_TOKEN", env)
-    claims.sub = "else"
-    env.CI_TOKEN = jwt()
+    env.CI_TOKEN = platform_token "else"
     assert_refused("--auth assertion --assertion-variable CI_TOKEN", env, "AADSTS700213")
 
     env.ACTIONS_ID_TOKEN_REQUEST_URL = service.url .. "/_apis/jobs/idtoken?api-version=2.0"
@@ -221,18 +232,11 @@ describe("--auth", function()
 
   it("refresh signs in with the token in a file, and saves the new one there", function()
     local file = folder .. "/refresh-token"
-    local function let_sign_in()
-      local given = { client_id = "partner", user = "ann@partner.example" }
-      local token = service:control("POST", "refreshtokens", given).refresh_token
-      os.execute(("umask 077; rm -f '%s'; touch '%s'"):format(file, file))
-      files.write(file, token)
-      return token
-    end
     local args = ("--tenant %s --client-id partner --refresh-token-file %s"):format(
       service.tenant,
       file
     )
-    local first = let_sign_in()
+    local first = let_sign_in(file)
     assert_started(args, { AZURE_CLIENT_SECRET = machine_key })
     local second = files.read(file):match "^(%S+)\n$"
     assert.are_not.equal(first, second)
@@ -254,12 +258,8 @@ describe("--auth", function()
 
   it("refresh leaves a symbolic link and its target unchanged, and says so", function()
     local file, link = folder .. "/refresh-token", folder .. "/link-to-refresh-token"
-    local given = { client_id = "partner", user = "ann@partner.example" }
-    local token = service:control("POST", "refreshtokens", given).refresh_token
-    os.execute(
-      ("umask 077; rm -f '%s'; touch '%s'; ln -sf '%s' '%s'"):format(file, file, file, link)
-    )
-    files.write(file, token)
+    local token = let_sign_in(file)
+    os.execute(("ln -sf '%s' '%s'"):format(file, link))
     local args = "--tenant %s --client-id partner --refresh-token-file %s"
     local code, _, complaint =
       run("sync " .. args:format(service.tenant, link), { AZURE_CLIENT_SECRET = machine_key })
@@ -280,9 +280,7 @@ describe("--auth", function()
 
   it("refresh serves all tenants of a list with one refresh token", function()
     local file, list = folder .. "/refresh-token", folder .. "/tenants"
-    local given = { client_id = "partner", user = "ann@partner.example" }
-    os.execute(("umask 077; rm -f '%s'; touch '%s'"):format(file, file))
-    files.write(file, service:control("POST", "refreshtokens", given).refresh_token)
+    let_sign_in(file)
     files.write(list, "one.example\ntwo.example\nthree.example\n")
     local code, output, complaint = run(
       ("fleet %s --json --client-id partner --refresh-token-file %s"):format(list, file),
@@ -348,11 +346,7 @@ describe("--auth", function()
   end)
 
   it("env signs in with the environment's settings, and reports a wrong secret", function()
-    local env = {
-      AZURE_TENANT_ID = service.tenant,
-      AZURE_CLIENT_ID = service.client_id,
-      AZURE_CLIENT_SECRET = service.client_secret,
-    }
+    local env = secret_environment()
     assert_started("--auth env", env)
     env.AZURE_CLIENT_SECRET = "wrong-" .. marked
     assert_refused("--auth env", env, "AADSTS7000215")
@@ -360,11 +354,7 @@ describe("--auth", function()
 
   it("default takes the first way that works, and says why each other fails", function()
     let_az("ERROR: Please run 'az login' to setup account.\n", 1)
-    assert_started("--auth default", {
-      AZURE_TENANT_ID = service.tenant,
-      AZURE_CLIENT_ID = service.client_id,
-      AZURE_CLIENT_SECRET = service.client_secret,
-    })
+    assert_started("--auth default", secret_environment())
     assert_started("--auth default", { AZURE_POD_IDENTITY_AUTHORITY_HOST = service.url })
     assert.equal("", files.read(folder .. "/arguments"))
     local report = assert_refused("--auth default", {}, "no provider has a token")
@@ -379,12 +369,9 @@ describe("--auth", function()
     local token = service:control("POST", "tokens", { tenant = service.tenant }).token
     let_az(cjson.encode { accessToken = token, expires_on = os.time() + 3600 }, 0)
     assert_started "--auth default"
-    local env = {
-      AZURE_TENANT_ID = service.tenant,
-      AZURE_CLIENT_ID = service.client_id,
-      AZURE_CLIENT_SECRET = "wrong-" .. marked,
-      AZURE_TOKEN_CREDENTIALS = "dev",
-    }
+    local env = secret_environment()
+    env.AZURE_CLIENT_SECRET = "wrong-" .. marked
+    env.AZURE_TOKEN_CREDENTIALS = "dev"
     assert_started("--auth default", env)
     env.AZURE_TOKEN_CREDENTIALS = "EnvironmentCredential"
     assert_refused("--auth default", env, "AADSTS7000215")
@@ -394,11 +381,7 @@ describe("--auth", function()
 
   it("of each way prints the token's permissions, without the token", function()
     let_az("", 1)
-    local secret = {
-      AZURE_TENANT_ID = service.tenant,
-      AZURE_CLIENT_ID = service.client_id,
-      AZURE_CLIENT_SECRET = service.client_secret,
-    }
+    local secret = secret_environment()
     for way, env in pairs {
       env = secret,
       secret = secret,

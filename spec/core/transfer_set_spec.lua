@@ -5,7 +5,7 @@ local hostile = require "support.hostile_server"
 local transfers = require "support.transfers"
 local wire = require "support.wire"
 
-local limit, short, patience = transfers.limit, transfers.short, hostile.patience
+local limit, short = transfers.limit, transfers.short
 local request_to, serving, stalling = transfers.request_to, transfers.serving, transfers.stalling
 local run, run_until_finished = transfers.run, transfers.run_until_finished
 local seconds_of = transfers.seconds_of
@@ -32,7 +32,7 @@ describe("a step of a transfer set", function()
       assert.is_true(seconds_of(function()
         set:step(timeout)
         set:step()
-      end) < 0.5 * patience)
+      end) < limit / 2)
     end
   end)
 
@@ -45,7 +45,7 @@ describe("a step of a transfer set", function()
     local seconds = seconds_of(function()
       set:step(0.03)
     end)
-    assert.is_true(seconds > 0.01 and seconds < patience, seconds)
+    assert.is_true(seconds > 0.01 and seconds < limit / 2, seconds)
   end)
 
   it("waits again after the finished transfers were taken", function()
@@ -64,8 +64,8 @@ describe("a step of a transfer set", function()
   it("does not wait when nothing is in flight", function()
     local set = core.transfer_set()
     assert.is_true(seconds_of(function()
-      set:step(5)
-    end) < 1 * patience)
+      set:step(limit)
+    end) < limit / 2)
   end)
 
   it("handles a few sockets only, and the others in the next steps", function()
@@ -119,9 +119,16 @@ describe("finished transfers", function()
   after_each(wire.close)
 
   it("are taken in the order they finished, once", function()
-    local quick, set = serving(), core.transfer_set()
-    local slow = set:add(request_to(stalling()), { connect = limit, total = short })
-    local fast = set:add(request_to(quick), { connect = limit, total = limit })
+    local set, fast = core.transfer_set(), nil
+    local held = hostile.listen(function(connection)
+      connection:read_head()
+      while not fast:is_finished() do
+        connection:wait()
+      end
+      connection:close()
+    end)
+    local slow = set:add(request_to(held), { connect = limit, total = limit })
+    fast = set:add(request_to(serving()), { connect = limit, total = limit })
     run_until_finished(set, slow, fast)
     assert.are.equal(fast, set:take())
     assert.are.equal(slow, set:take())

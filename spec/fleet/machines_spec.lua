@@ -9,6 +9,7 @@
 local database_server = require "support.database_server"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
+local machine_network = require "support.machine_network"
 local machines = require "support.machines"
 local shell = require "autopilot.cli.emulate.shell"
 
@@ -24,7 +25,7 @@ describe("a fleet over several machines", function()
   end)
 
   it("asks once for each tenant when machines are disconnected", function()
-    local options = machines.namespace_options()
+    local options = machine_network.namespace_options()
     if not options then
       return pending "network namespaces are not permitted here"
     end

@@ -1,5 +1,6 @@
 -- The example for OpenResty between requests: its keep-fresh timer and its metrics.
 
+local await = require "support.await"
 local database_server = require "support.database_server"
 local example_world = require "support.example_world"
 local nginx_world = require "support.nginx_world"
@@ -51,7 +52,7 @@ describe("the example for OpenResty", function()
       keep_fresh_every = 0.05,
       service = { http_version = "1.1" },
     }
-    nginx_world.await("several looks at fresh tenants", function()
+    await("several looks at fresh tenants", function()
       return ensured("three.example", "fresh") >= 5
     end)
     assert.equal(3, world:arrived "sync")
@@ -66,7 +67,7 @@ describe("the example for OpenResty", function()
       keep_fresh_every = 0.02,
       environment = { PORTAL_CONCURRENCY = "1" },
     }
-    nginx_world.await("looks", function()
+    await("looks", function()
       return #looks() >= 10
     end)
     for _ = 1, 4 do
@@ -74,7 +75,7 @@ describe("the example for OpenResty", function()
     end
     world.server:reload()
     local before = #looks()
-    nginx_world.await("looks after the reload", function()
+    await("looks after the reload", function()
       return #looks() >= before + 10
     end)
     local list = looks()
@@ -89,7 +90,7 @@ describe("the example for OpenResty", function()
 
   it("checks several tenants at a time", function()
     world = example_world.start { tenants = named(30), keep_fresh_every = 0.05 }
-    nginx_world.await("the first look", function()
+    await("the first look", function()
       return world:metric "autopilot_keep_fresh_timestamp_seconds" > 0
     end)
     assert.equal(30, world:metric 'autopilot_tenants{state="fresh"}')
@@ -98,7 +99,7 @@ describe("the example for OpenResty", function()
       world:inject { kind = "slow_answer", on = "status", seconds = 2 }
     end
     local before, began = #looks(), socket.gettime()
-    nginx_world.await("the next look", function()
+    await("the next look", function()
       return #looks() >= before + 30
     end)
     assert.is_true(socket.gettime() - began < 8) -- one after the other would take twice as long
@@ -111,7 +112,7 @@ describe("the example for OpenResty", function()
       read_again_after = 1,
       service = { duration = 0 },
     }
-    local reads = nginx_world.await("a second read of each", function()
+    local reads = await("a second read of each", function()
       return #looks() == 6 and 6
     end)
     local function looked_at()
@@ -120,12 +121,12 @@ describe("the example for OpenResty", function()
     -- Looks go on, and ask for nothing.
     for _ = 1, 3 do
       local before = looked_at()
-      nginx_world.await("another look", function()
+      await("another look", function()
         return looked_at() > before
       end)
     end
     local asked = #looks()
-    nginx_world.await("the next reads", function()
+    await("the next reads", function()
       return #looks() >= reads + 3
     end)
     assert.is_true(asked <= reads + 3, asked)
@@ -139,7 +140,7 @@ describe("the example for OpenResty", function()
       read_again_after = 3600,
       service = { duration = 300 },
     }
-    nginx_world.await("several looks at a sync that runs", function()
+    await("several looks at a sync that runs", function()
       return ensured("one.example", "fresh") >= 5
     end)
     assert.equal(1, world:arrived "sync")
@@ -158,7 +159,7 @@ describe("the example for OpenResty", function()
         world.server:get("/metrics").body:gsub("\nautopilot_last_sync_age_s[^#]-{", "")
       )
     end
-    nginx_world.await("two looks", function()
+    await("two looks", function()
       return count_ages() == 3000
     end)
     assert.equal(3000, world:metric 'autopilot_tenants{state="fresh"}')
@@ -187,7 +188,7 @@ describe("the example for OpenResty", function()
     }
     local complaint = "keep fresh: the store failed: Redis: "
     expected = { complaint }
-    nginx_world.await("the first look", function()
+    await("the first look", function()
       return world:metric "autopilot_keep_fresh_timestamp_seconds" > 0
     end)
     assert.equal(1, ensured("one.example", "started"))
@@ -224,7 +225,7 @@ describe("the example for OpenResty", function()
       }
       world:inject { kind = "slow_answer", on = "status", seconds = 1 }
       assert.is_true(store:delete_if(claim, "of the spec"))
-      nginx_world.await("the first tenant", function()
+      await("the first tenant", function()
         return world:arrived "status" == 1
       end)
     end)
@@ -235,17 +236,17 @@ describe("the example for OpenResty", function()
 
     it("continues with the other tenants when its Redis fails", function()
       redis:stop()
-      nginx_world.await("the second tenant", function()
+      await("the second tenant", function()
         return ensured("two.example", "started") == 1
       end)
     end)
 
     it("leaves the other tenants to the check that has claimed them", function()
       assert.is_true(redis:store():set(claim, "of another host", 60))
-      nginx_world.await("the first tenant's end", function()
+      await("the first tenant's end", function()
         return ensured("one.example", "started") == 1
       end)
-      nginx_world.await("the end of the look", function()
+      await("the end of the look", function()
         return world:metric "autopilot_keep_fresh_timestamp_seconds" > 0
       end)
       assert.same({ "one.example" }, looks())
@@ -258,17 +259,17 @@ describe("the example for OpenResty", function()
     local function last_look()
       return world:metric "autopilot_keep_fresh_timestamp_seconds"
     end
-    local first = nginx_world.await("the first look", function()
+    local first = await("the first look", function()
       return last_look() > 0 and last_look()
     end)
     -- Right after the next one, so that no check is in progress.
-    local before = nginx_world.await("the next look", function()
+    local before = await("the next look", function()
       return last_look() > first and last_look()
     end)
     for _, worker in ipairs(world.server:workers()) do
       world.server:kill_worker(worker)
     end
-    nginx_world.await("a look after the crash", function()
+    await("a look after the crash", function()
       return last_look() > before + 0.5
     end)
     assert.equal(1, world:arrived "sync")
@@ -281,7 +282,7 @@ describe("the example for OpenResty", function()
       environment = { PORTAL_MAX_AGE = "1" },
     }
     -- The service wants ten minutes between two syncs; until then it is left alone.
-    nginx_world.await("a look at a tenant that cools down", function()
+    await("a look at a tenant that cools down", function()
       return ensured("one.example", "cooldown") >= 2
     end)
     assert.equal(1, world:arrived "sync")
@@ -369,7 +370,7 @@ describe("the example for OpenResty", function()
 
   it("has no secret in its metrics or answers", function()
     world = example_world.start { tenants = { "one.example" }, keep_fresh_every = 0.05 }
-    nginx_world.await("looks", function()
+    await("looks", function()
       return ensured("one.example", "fresh") >= 1
     end)
     local texts = { world.server:get("/metrics").body, world.server:log() }

@@ -1,6 +1,7 @@
 -- The example for OpenResty: what it tells of its tenants, whom it lets start a sync, and what it says when
 -- something is missing.
 
+local await = require "support.await"
 local cjson = require "cjson"
 local example_world = require "support.example_world"
 local files = require "support.files"
@@ -285,7 +286,7 @@ describe("the example for OpenResty", function()
       keep_fresh_every = 0.05,
       dictionaries = dictionaries("3m", "32k"),
     }
-    nginx_world.await("several looks", function()
+    await("several looks", function()
       return world:metric 'autopilot_operations_total{operation="ensure",outcome="fresh"}' >= 300
     end)
     local _, times = world.server:log():gsub("autopilot_tenants is too small: ", "")

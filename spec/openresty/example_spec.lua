@@ -1,5 +1,6 @@
 -- examples/openresty, the files that users start from, in real nginx with the emulated service behind them.
 
+local await = require "support.await"
 local certificates = require "support.certificates"
 local database_server = require "support.database_server"
 local emulated_service = require "support.emulated_service"
@@ -129,11 +130,11 @@ describe("the example for OpenResty", function()
     world = example_world.start { tenants = { "one.example" } }
     world:inject { kind = "slow_answer", on = "sync", seconds = 0.5 }
     local call = world:begin_sync "one.example"
-    nginx_world.await("the request", function()
+    await("the request", function()
       return world:arrived "sync" == 1
     end)
     call:abort()
-    nginx_world.await("its outcome", function()
+    await("its outcome", function()
       return world:metric 'autopilot_operations_total{operation="sync",outcome="started"}' == 1
     end)
     assert.equal(1, world:count("one.example", "sync", "started"))
@@ -208,7 +209,7 @@ describe("the example for OpenResty", function()
         "^autopilot.client: option 'http.ca_file' cannot be read: ",
         report.error.message
       )
-      nginx_world.await("a look", function()
+      await("a look", function()
         return world:count("one.example", "ensure", "unexpected") > 0
       end)
       finish { "^%s", "^stack traceback", "init_worker_by_lua error", "exited on signal 9" }

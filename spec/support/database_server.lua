@@ -3,6 +3,7 @@
 
 local core = require "autopilot.core"
 local files = require "support.files"
+local free_port = require "support.free_port"
 local shell = require "autopilot.cli.emulate.shell"
 local socket = require "socket"
 
@@ -61,10 +62,11 @@ local recipes = {
   },
 }
 
--- The shell that owns a server: it ends it, and removes the folder, when its own standard input ends, which
--- is when the spec closes it or dies.
+-- The shell that owns a server: it ends it when its own standard input ends, which is when the spec closes it or
+-- dies, or at a signal to all of them. It removes the folder, unless the last line was `keep`.
 local owner = [=[
-as=
+last= as=
+trap : HUP INT TERM
 if [ "$(id -u)" = 0 ]; then
   as="setpriv --reuid=$(id -u nobody) --regid=$(id -g nobody) --clear-groups"
 fi
@@ -79,9 +81,10 @@ exec 4>>log
   $SERVE
 ) &
 server=$!
-while read -r line; do :; done <&3
+while read -r line; do last=$line; done <&3
 kill -s $SIGNAL "$server" 2>/dev/null
 { wait "$server"; } 2>/dev/null
+[ "$last" = keep ] || { cd / && rm -rf "$folder"; }
 ]=]
 
 ---@class support.DatabaseServer
@@ -163,6 +166,7 @@ end
 --- Ends the server; what it holds stays for `start`.
 function Server:stop()
   if self.pipe then
+    self.pipe:write "keep\n"
     self.pipe:close()
     self.pipe = nil
   end
@@ -187,10 +191,7 @@ end
 ---@param tls { certificate: string, key: string, ca: string }? Redis: files; it then speaks nothing but TLS
 ---@return support.DatabaseServer
 function database_server.start(kind, tls)
-  local listener = assert(socket.bind("127.0.0.1", 0))
-  local port = tonumber((select(2, listener:getsockname())))
-  listener:close()
-  local recipe = recipes[kind]
+  local recipe, port = recipes[kind], free_port()
   local self = setmetatable({
     kind = kind,
     recipe = recipe,

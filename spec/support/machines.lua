@@ -1,16 +1,18 @@
 --- Machines that do one run of a fleet together, and what happens to them: they are killed, stopped for longer than
 --- their lease, and cut off; the database is restarted, and crashes; their clocks are 30 s apart.
 --
--- Isolated, each machine is in its own network namespace. The database and the service are in that of this
--- process, which must be the spec's own. Their loopback address is reached by each machine through a link that can be
--- taken down.
+-- Isolated, each machine is in its own network namespace (`support.machine_network`), and this process must be in one
+-- of the spec's own.
 
+local await = require "support.await"
 local cjson = require "cjson.safe"
 local core = require "autopilot.core"
 local database = require "autopilot.store.database"
 local database_server = require "support.database_server"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
+local judge = require "support.machine_judge"
+local network = require "support.machine_network"
 local shell = require "autopilot.cli.emulate.shell"
 local seeded_random = require "support.seeded_random"
 
@@ -69,70 +71,9 @@ state:close()
 print "end"
 ]]
 
---- The options of `unshare` with which this user may make network namespaces, or nil.
----@return string?
-function machines.namespace_options()
-  local try = [[
-    for options in "-n" "-c --keep-caps -n"; do
-      unshare $options sh -c '
-        ip link set lo up && ip link add one type veth peer name other &&
-        echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet && nsenter -t $$ -n true' \
-        >/dev/null 2>&1 && { printf '%s\n' "$options"; exit; }
-    done]]
-  return shell.read(try):match "^[^\n]+"
-end
-
-local function await(what, seconds, reached)
-  local deadline = core.clock() + seconds
-  local result = reached()
-  while not result do
-    assert(core.clock() < deadline, "it did not happen: " .. what)
-    core.sleep(0.02)
-    result = reached()
-  end
-  return result
-end
-
 ---@class support.MachineWorld
 local World = {}
 World.__index = World
-
---- A namespace with a link to this one; nil without isolation.
-local function namespace(number)
-  local path, remove = files.temporary ""
-  local holder =
-    assert(io.popen(("exec unshare -n sh -c 'echo $$ >%s; exec cat >/dev/null'"):format(path), "w"))
-  local process = await("a namespace", 10, function()
-    return files.read(path):match "^(%d+)\n"
-  end)
-  remove()
-  local made = shell.read(
-    [[
-    set -e
-    ip link add "machine$1" type veth peer name uplink netns "$2"
-    echo 1 >"/proc/sys/net/ipv4/conf/machine$1/route_localnet"
-    ip addr add "10.9.$1.1/24" dev "machine$1"
-    ip link set "machine$1" up
-    nsenter -t "$2" -n sh -ec '
-      echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet
-      ip addr add "10.9.$1.2/24" dev uplink
-      ip link set uplink up
-      ip route add 127.0.0.1/32 via "10.9.$1.1" dev uplink src "10.9.$1.2"' sh "$1"
-    echo made]],
-    tostring(number),
-    process
-  )
-  assert(made == "made\n", "a namespace was not made")
-  return {
-    process = process,
-    link = function(state)
-      shell.read('ip link set "machine$1" "$2"', tostring(number), state)
-    end,
-    remove = function()
-      holder:close()
-    end,
-  }
-end
 
 --- The address of the database.
 function World:address()
@@ -170,9 +111,9 @@ function World:begin(number, ahead)
   function machine.text()
     return files.read(output) or ""
   end
-  machine.process = await("a machine starts", self.patience, function()
+  machine.process = await("a machine starts", function()
     return machine.text():match "^(%d+)\n"
-  end)
+  end, self.patience)
   function machine.signal(name)
     shell.read('kill -s "$1" "$2" 2>/dev/null', name, machine.process)
   end
@@ -188,19 +129,6 @@ function World:begin(number, ahead)
   end
   self.begun[#self.begun + 1] = machine
   return machine
-end
-
---- What happened to the requests for a sync, by the service's log: statuses by tenant, and by client request id.
-function World:posts()
-  local by_tenant, by_id = {}, {}
-  for _, entry in ipairs(self.service:control("GET", "log")) do
-    if entry.event == "request" and entry.operation == "sync" then
-      by_tenant[entry.tenant] = by_tenant[entry.tenant] or {}
-      table.insert(by_tenant[entry.tenant], entry.status)
-      by_id[entry.client_request_id] = entry.status
-    end
-  end
-  return by_tenant, by_id
 end
 
 --- Lets answers to requests for a sync come late.
@@ -243,50 +171,6 @@ local mishaps = {
   end,
 }
 
---- Raises for each field of a report that is untrue, by the service's log.
-local function check(report, posts, by_id)
-  local own = {} -- statuses of this report's own requests
-  for _, id in ipairs(report.ids) do
-    own[#own + 1] = by_id[id]
-  end
-  local count = posts[report.tenant] and #posts[report.tenant] or 0
-  local is_true
-  if report.ok then
-    is_true = report.outcome == "started" and count == 1
-  elseif report.delivered == "no" then
-    is_true = #own == 0
-  else
-    is_true = report.delivered == "unknown" and report.outcome ~= "in_progress"
-  end
-  assert(is_true, ("%s, but %d requests were seen: %s"):format(report.text, count, #own))
-end
-
---- Checks all reports and requests; returns how many tenants have which outcome at the end.
-function World:check_all()
-  local posts, by_id = self:posts()
-  local told = {}
-  for number = 1, self.count do
-    local tenant = ("tenant-%d.example"):format(number)
-    local statuses = posts[tenant] or {}
-    assert(#statuses <= 1, ("%s was asked for %d times"):format(tenant, #statuses))
-  end
-  for _, machine in ipairs(self.begun) do
-    local seen = 0
-    for line in machine.text():gmatch "(%b{})\n" do
-      local report = assert(cjson.decode(line), line)
-      check(report, posts, by_id)
-      told[report.outcome] = (told[report.outcome] or 0) + 1
-      seen = seen + 1
-    end
-    assert(not machine.has_ended() or seen == self.count, "a machine has not told all tenants")
-  end
-  local lost = 0
-  for number = 1, self.count do
-    lost = lost + (posts[("tenant-%d.example"):format(number)] and 0 or 1)
-  end
-  return told, lost
-end
-
 --- Raises if the run is not marked as finished, although all tenants were asked for.
 function World:check_end(lost)
   local options = { driver = "PostgreSQL", database = self:address() }
@@ -317,7 +201,7 @@ local function run_with_mishaps(world, most)
     seen[#seen + 1] = kind
   end
   for _, machine in ipairs(world.machines) do
-    await("the end of the run", world.patience, machine.has_ended)
+    await("the end of the run", machine.has_ended, world.patience)
   end
   return seen
 end
@@ -329,18 +213,18 @@ local function take_over(world)
     return 600
   end)
   local dead = world:begin(1, 0)
-  await("the first machine asks", world.patience, function()
+  await("the first machine asks", function()
     local asked = 0
-    for tenant in pairs((world:posts())) do
+    for tenant in pairs((judge.posts(world.service))) do
       asked = asked + (tenant:find "^other" and 1 or 0)
     end
     return asked == world.count
-  end)
+  end, world.patience)
   local other = world:begin(2, 30)
   core.sleep(0.5)
   local killed_at = core.clock()
   dead.signal "KILL"
-  await("the second machine reports all", world.patience, other.has_ended)
+  await("the second machine reports all", other.has_ended, world.patience)
   return core.clock() - killed_at
 end
 
@@ -361,9 +245,9 @@ function machines.run(is_isolated)
     places = {},
   }, World)
   if is_isolated then
-    shell.read "ip link set lo up; echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet"
+    network.prepare()
     for number = 1, 3 do
-      world.places[number] = namespace(number)
+      world.places[number] = network.namespace(number)
     end
   end
   local remove_script
@@ -372,7 +256,7 @@ function machines.run(is_isolated)
   world.service = emulated_service.start { emulator = { log_limit = 20 * count + 20000 } }
   local is_fine, result = xpcall(function()
     local seen = run_with_mishaps(world, setting("MISHAPS", is_isolated and 12 or 6))
-    local told, lost = world:check_all()
+    local told, lost = judge.check_all(world)
     world:check_end(lost)
     local seconds = take_over(world)
     local limit = 60 / 45 * world.lease + 5

@@ -5,9 +5,11 @@
 --   server:stop()
 --
 -- nginx runs its own LuaJIT, with the modules of this tree and the C module built for LuaJIT. It serves
--- on in the background: a spec sends requests, and waits for conditions with `nginx_world.await`.
+-- on in the background: a spec sends requests, and waits for conditions with `support.await`.
 
+local await = require "support.await"
 local files = require "support.files"
+local free_port = require "support.free_port"
 local http_call = require "support.http_call"
 local nginx = require "autopilot.cli.emulate.nginx"
 local overlay = require "support.overlay"
@@ -15,9 +17,6 @@ local shell = require "autopilot.cli.emulate.shell"
 local socket = require "socket"
 
 local nginx_world = {}
-
---- Seconds; a test that waits longer has failed. More under slow tools such as valgrind.
-nginx_world.patience = 20 * (tonumber(os.getenv "SPEC_PATIENCE") or 1)
 
 local ports_to_try = 5
 
@@ -92,32 +91,6 @@ end
 function nginx_world.root()
   look()
   return found.root
-end
-
---- Waits until something is true; raises when it does not become so.
----@param what string
----@param reached fun(): any
----@return any
-function nginx_world.await(what, reached)
-  local deadline = socket.gettime() + nginx_world.patience
-  while true do
-    local result = reached()
-    if result then
-      return result
-    end
-    if socket.gettime() > deadline then
-      error("it did not happen: " .. what, 2)
-    end
-    socket.select(nil, nil, 0.01)
-  end
-end
-
---- A port of loopback at which no process listens now.
-function nginx_world.free_port()
-  local listener = assert(socket.bind("127.0.0.1", 0))
-  local port = tonumber((select(2, listener:getsockname())))
-  listener:close()
-  return port
 end
 
 --- What a server says to listen with TLS, offering HTTP/1.1 and HTTP/2, in the words of this nginx.
@@ -213,7 +186,7 @@ end
 function Server:reload()
   local before = self:workers()[1]
   shell.read('kill -HUP "$1"', tostring(self.master))
-  nginx_world.await("new workers after a reload", function()
+  await("new workers after a reload", function()
     local first = self:workers()[1]
     return first and first ~= before and #self:workers() == self.worker_count
   end)
@@ -223,7 +196,7 @@ end
 ---@param id integer one of `workers()`
 function Server:kill_worker(id)
   shell.read('kill -9 "$1"', tostring(id))
-  nginx_world.await("a successor of the killed worker", function()
+  await("a successor of the killed worker", function()
     local ids = self:workers()
     for _, other in ipairs(ids) do
       if other == id then
@@ -305,7 +278,7 @@ local function environment_of(given)
 end
 
 local function launch(given)
-  local port = nginx_world.free_port()
+  local port = free_port()
   local folder, environment = make_folder(given, port), environment_of(given)
   -- Root's workers would run as the user `nobody`, who can read neither this tree nor private folders.
   local is_root = shell.read "id -u":match "^0\n"
@@ -343,7 +316,7 @@ end
 
 --- Waits until it serves: true; or false, when its port was taken meanwhile.
 local function await_start(server)
-  return nginx_world.await("nginx listens:\n" .. server:log(), function()
+  return await("nginx listens:\n" .. server:log(), function()
     server.master = tonumber(read(server.folder .. "/nginx.pid"):match "%d+")
     if server.master and is_listening(server.port) then
       return #server:workers() == server.worker_count and "ready"

@@ -1,5 +1,6 @@
 --- nginx with `autopilot.openresty` in every phase, and an upstream for it: what its specs start.
 
+local await = require "support.await"
 local cjson = require "cjson.safe"
 local nginx_configuration = require "support.nginx_configuration"
 local nginx_world = require "support.nginx_world"
@@ -106,7 +107,7 @@ end
 --- Waits until so many requests have arrived upstream since it started.
 ---@param count integer
 function World:await_arrivals(count)
-  nginx_world.await(count .. " requests upstream", function()
+  await(count .. " requests upstream", function()
     return self.upstream:counts().requests >= count
   end)
 end

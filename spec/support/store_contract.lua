@@ -53,11 +53,22 @@ add("deletes only that value", function(store)
   equal(true, store:add("d", "next", 10), "and the place is free")
 end)
 
+add("keeps a value for a fraction of a second", function(store)
+  local clock = require("autopilot.core").clock
+  for _, method in ipairs { "add", "set" } do
+    local began = clock()
+    store[method](store, method, "1", 0.9)
+    local value = store:get(method)
+    if clock() - began < 0.8 then -- else the machine was too slow to see it
+      equal("1", value, method)
+    end
+  end
+end)
+
 add("forgets after the time given, fractions of a second too", function(store, pass)
   store:add("e", "1", 0.03)
   store:set("f", "1", 0.03)
-  store:add("g", "1", 10)
-  equal("1", store:get "e", "before")
+  store:add("g", "1", 100)
   pass(0.06)
   equal(nil, store:get "e", "added")
   equal(nil, store:get "f", "set")
@@ -69,7 +80,7 @@ end)
 
 add("counts the time from the last set", function(store, pass)
   store:add("h", "1", 0.03)
-  store:set("h", "1", 10)
+  store:set("h", "1", 100)
   pass(0.06)
   equal("1", store:get "h", "get")
 end)
@@ -87,10 +98,10 @@ add("keeps a lease for as long as it is renewed, and no longer", function(store,
   end
   local one, other = Leases.new(call), Leases.new(call)
   local lease = one:take("lease", 1.2)
-  for _ = 1, 3 do
-    pass(0.45)
-    equal(true, lease:renew(1.2), "renew")
+  for _ = 1, 2 do
+    equal(true, lease:renew(100), "renew")
   end
+  pass(1.3)
   equal("exists", select(2, other:take("lease", 1)), "longer than it was taken for")
   lease:release()
   local short = other:take("lease", 0.3)

@@ -7,8 +7,8 @@ local wire = require "support.wire"
 
 local transfers = {}
 
---- Seconds that are not meant to be reached, and some that are.
-transfers.limit = 5 * hostile.patience
+--- Seconds that are not to be reached (`hostile.until_true` gives up before), and some that are.
+transfers.limit = 60 * hostile.patience
 transfers.short = 0.05 * hostile.patience
 
 --- A prepared POST to a server; `options` replaces fields of it.

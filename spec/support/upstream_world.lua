@@ -1,7 +1,8 @@
 --- A stand-in for Microsoft Graph that does what the token tells it: real nginx, over TLS.
 --
--- Tokens: `answer-SECONDS` answers 204 after that time, `stall` never, `reset` resets the connection;
--- `phase` answers at once and is counted apart.
+-- Tokens: `answer-SECONDS` answers 204 after that time; `held` when the spec says so (`release`); `together-COUNT`
+-- when so many of them are there; `stall` never. `reset` resets the connection. `phase` answers at once and is counted
+-- apart.
 -- Each answer has the request's own client-request-id as its request-id.
 
 local certificates = require "support.certificates"
@@ -14,6 +15,7 @@ local upstream_world = {}
 
 local http = [[
   lua_shared_dict counts 1m;
+  lua_shared_dict gates 1m;
   keepalive_requests 1000000;
   reset_timedout_connection on;
   server {
@@ -29,6 +31,9 @@ local http = [[
         end
         ngx.print(require("cjson").encode(counts))
       }
+    }
+    location = /release {
+      content_by_lua_block { ngx.shared.gates:set("is_open", true) }
     }
     location /beta/ {
       content_by_lua_block {
@@ -49,7 +54,14 @@ local http = [[
         elseif token == "reset" then
           return ngx.exit(444)
         end
-        local seconds = tonumber(token:match "^answer%-(.*)$")
+        local gates, wanted = ngx.shared.gates, tonumber(token:match "^together%-(.*)$")
+        local number = gates:incr("arrived", wanted and 1 or 0, 0)
+        while token == "held" and not gates:get "is_open"
+          or wanted and gates:get "arrived" < math.ceil(number / wanted) * wanted
+        do
+          ngx.sleep(0.01)
+        end
+        local seconds = tonumber(token:match "^answer%-(.*)$") or 0
         if seconds > 0 then
           ngx.sleep(seconds)
         end
@@ -66,19 +78,28 @@ local http = [[
 local Upstream = {}
 Upstream.__index = Upstream
 
---- What has arrived since it started.
----@return { requests: integer, phases: integer, http1: integer, http2: integer, connections: integer }
-function Upstream:counts()
+local function get(self, path)
   local parts = {}
   local done, status = https.request {
-    url = ("https://127.0.0.1:%d/counts"):format(self.port),
+    url = ("https://127.0.0.1:%d%s"):format(self.port, path),
     sink = require("ltn12").sink.table(parts),
     cafile = self.ca_file,
     verify = "peer",
     protocol = "any",
   }
   assert(done and status == 200, status)
-  return assert(cjson.decode(table.concat(parts)))
+  return table.concat(parts)
+end
+
+--- What has arrived since it started.
+---@return { requests: integer, phases: integer, http1: integer, http2: integer, connections: integer }
+function Upstream:counts()
+  return assert(cjson.decode(get(self, "/counts")))
+end
+
+--- Answers all requests with the token `held`, from now on.
+function Upstream:release()
+  get(self, "/release")
 end
 
 function Upstream:stop()

@@ -175,8 +175,8 @@ end
 ---@field path string
 ---@field url string instead of the server's
 ---@field method string default "POST"
----@field connect number default 2 s; multiplied by the patience of the specs
----@field total number default 2 s; multiplied by the patience of the specs
+---@field connect number multiplied by the patience of the specs; default: more than a spec may take
+---@field total number multiplied by the patience of the specs; default: more than a spec may take
 ---@field retry_attempt integer default 0
 
 --- Sends one request, as a client does, and checks what must always hold.
@@ -194,8 +194,8 @@ function wire.ask(server, how)
   local seen, received = wire.seen(server), transcript(server)
   local id = "11111111-2222-4333-8444-555555555555"
   local response, network = send {
-    connect = patience * (how.connect or 2),
-    total = patience * (how.total or 2),
+    connect = patience * (how.connect or 60),
+    total = patience * (how.total or 60),
     token = wire.token,
     client_request_id = id,
     retry_attempt = how.retry_attempt or 0,
@@ -224,6 +224,45 @@ function wire.ask_tls(server, how)
   return wire.ask(server, given)
 end
 
+--- Asks over plain HTTP and over TLS.
+---@param run fun(scheme: string, ask: function, over: function) `ask` as here; `over` adapts a server's script
+function wire.over_both(run)
+  run("http", wire.ask, function(script)
+    return script
+  end)
+  run("https", wire.ask_tls, wire.tls)
+end
+
+--- How far a request has to get before its time runs out.
+local is_there = {
+  ["in TLS"] = function(outcome)
+    return outcome.network.stage == "tls"
+  end,
+  sent = function(outcome)
+    return outcome.sends > 0
+  end,
+  answered = function(outcome) -- its status has come
+    return outcome.status
+  end,
+}
+
+--- Asks with a time that is to run out where the server stalls: with a longer one, if the machine was too slow to
+-- get there.
+---@param where "in TLS"|"sent"|"answered"
+---@param seconds number
+---@param ask fun(seconds: number): WireOutcome asks a new server
+---@return WireOutcome
+function wire.run_out(where, seconds, ask)
+  local outcome
+  for _, factor in ipairs { 1, 10, 100 } do
+    outcome = ask(factor * seconds)
+    if is_there[where](outcome) then
+      break
+    end
+  end
+  return outcome
+end
+
 --- Asserts that nothing was sent, and why.
 ---@param outcome WireOutcome
 ---@param stage string
@@ -236,6 +275,15 @@ function wire.assert_unsent(outcome, stage, name)
   if name then
     assert.are.equal(name, outcome.network.name)
   end
+end
+
+--- Asserts that the request may have arrived, and how often it was sent.
+---@param outcome WireOutcome
+---@param sends integer? default 1
+function wire.assert_unknown(outcome, sends)
+  assert.is_nil(outcome.response)
+  assert.are.equal("unknown", outcome.network.delivered)
+  assert.are.equal(sends or 1, outcome.sends)
 end
 
 return wire

@@ -1,8 +1,8 @@
 -- Proofs and refresh tokens are verified by another OAuth server: oidc-provider, which checks signatures,
 -- and voids a refresh token that is used twice.
 
+local await = require "support.await"
 local cjson = require "cjson.safe"
-local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
 local files = require "support.files"
 local key_files = require "support.key_files"
@@ -39,12 +39,9 @@ describe("oidc-provider", function()
     )
     local run = "exec node spec/node/oidc_provider.mjs '%s/settings' >'%s/output' 2>&1"
     pipe = assert(io.popen(run:format(folder, folder), "w"))
-    local ends = core.clock() + 30
-    repeat
-      core.sleep(0.05)
-      server = cjson.decode(files.read(folder .. "/ready") or "")
-      assert(core.clock() < ends, files.read(folder .. "/output"))
-    until server
+    server = await("the provider listens", function()
+      return cjson.decode(files.read(folder .. "/ready") or "")
+    end)
     transport = curl.new {}
   end)
 

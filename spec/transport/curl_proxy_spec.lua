@@ -130,7 +130,9 @@ describe("a proxy", function()
       "tls"
     )
     wire.assert_unsent(ask(tunnel(established .. "HTTP/1.1 204 No Content\r\n\r\n")), "tls")
-    local outcome = ask(tunnel(established), { connect = 0.06 })
+    local outcome = wire.run_out("in TLS", 0.06, function(seconds)
+      return ask(tunnel(established), { connect = seconds })
+    end)
     wire.assert_unsent(outcome, "tls", "CURLE_OPERATION_TIMEDOUT")
     outcome = ask(tunnel(established, wire.tls(function() end, { certificate = "wrong_host" })))
     wire.assert_unsent(outcome, "tls", "CURLE_PEER_FAILED_VERIFICATION")
@@ -157,12 +159,12 @@ describe("a proxy", function()
   end)
 
   it("that speaks TLS is verified too", function()
-    local good = ask(
-      wire.tls(tunnel(established, function(connection)
+    local good = wire.run_out("in TLS", 0.1, function(seconds)
+      local stalling = wire.tls(tunnel(established, function(connection)
         connection:stall()
-      end)),
-      { proxy_scheme = "https", connect = 0.1 }
-    )
+      end))
+      return ask(stalling, { proxy_scheme = "https", connect = seconds })
+    end)
     wire.assert_unsent(good, "tls", "CURLE_OPERATION_TIMEDOUT")
     assert.are.equal(1, #good.server.requests)
     for _, certificate in ipairs { "untrusted", "expired", "wrong_host" } do
