@@ -331,14 +331,23 @@ describe("the documentation's shell commands", function()
     end
   )
 
+  --- Looks at the names of packages.
+  local function name_packages(line)
+    for name in succeed(line, root):gsub("^install\n", ""):gmatch "[^\n]+" do
+      assert.matches(name == "--no-install-recommends" and "." or "^[%l%d][%l%d+.-]+$", name)
+    end
+  end
+
   way(
     "apt-get install --no-install-recommends gcc libc6-dev luarocks lua5.1 "
       .. "liblua5.1-0-dev libcurl4-openssl-dev ca-certificates",
-    function(line)
-      for name in succeed(line, root):gsub("^install\n", ""):gmatch "[^\n]+" do
-        assert.matches(name == "--no-install-recommends" and "." or "^[%l%d][%l%d+.-]+$", name)
-      end
-    end
+    name_packages
+  )
+
+  way(
+    "apt-get install gcc libc6-dev make pkg-config libcurl4-openssl-dev liblua5.4-dev lua5.4 "
+      .. "lua-cjson lua-argparse",
+    name_packages
   )
 
   way(
