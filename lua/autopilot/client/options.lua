@@ -42,11 +42,7 @@ local function check_token(token)
   if type(token) == "string" then
     return options.token_complaint(token)
   end
-  for made, maker in pairs(package.loaded["autopilot.token"] or {}) do
-    if maker == token then
-      return ("must be what autopilot.token.%s(…) returns"):format(made)
-    end
-  end
+  return options.provider_complaint(token)
 end
 
 local function check_tenant(tenant)
