@@ -344,11 +344,13 @@ describe("the documentation's shell commands", function()
     name_packages
   )
 
-  way(
-    "apt-get install gcc libc6-dev make pkg-config libcurl4-openssl-dev liblua5.4-dev lua5.4 "
-      .. "lua-cjson lua-argparse",
-    name_packages
-  )
+  for _, packages in ipairs {
+    "gcc libc6-dev make pkg-config libcurl4-openssl-dev liblua5.4-dev lua5.4 lua-cjson lua-argparse",
+    "gcc libc6-dev make pkg-config libcurl4-openssl-dev liblua5.1-0-dev liblua5.4-dev",
+    "nginx libnginx-mod-http-lua openssl lua5.4 lua-cjson lua-argparse",
+  } do
+    way("apt-get install " .. packages, name_packages)
+  end
 
   way(
     "cd /src && luarocks --lua-version=5.1 --tree=/usr/local/autopilot " .. "make --deps-mode=none",
