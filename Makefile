@@ -255,10 +255,10 @@ install: all
 	$(man_page) > "$(DESTDIR)$(DATADIR)/man/man1/autopilot-sync.1" 2>/dev/null || \
 		rm "$(DESTDIR)$(DATADIR)/man/man1/autopilot-sync.1" # another system's build, or no argparse
 	$(foreach lua,$(installed_luas),$(call tell_path,$(lua),$(call lua_version,$(lua))))
-	@if [ -z "$(DESTDIR)" ] && command -v $(command_lua) >/dev/null && \
-		! $(command_lua) -e 'require "cjson.safe" require "argparse"' 2>/dev/null; then \
-		echo "The command also needs modules that $(command_lua) does not have. Debian: lua-cjson, lua-argparse;"; \
-		echo "LuaRocks: lua-cjson, argparse"; \
+	@if [ -z "$(DESTDIR)" ] && ! $(command_lua) -e 'require "cjson.safe" require "argparse"' 2>/dev/null; then \
+		echo "The command needs $(command_lua) with two modules, of which something is missing. Debian:"; \
+		echo "  apt-get install --no-install-recommends $(command_lua) lua-cjson lua-argparse"; \
+		echo "LuaRocks: lua-cjson, argparse. Then make install again: its man page is made with them."; \
 	fi
 
 # Made of what reads the arguments.

@@ -17,8 +17,14 @@ describe("a wrong command line ends in 2 with one sentence:", function()
     { "--json", "a command is required: " .. table.concat(names, ", ") },
     { "snyc", "unknown command 'snyc' (did you mean 'sync'?)" },
     { "statsu --json", "unknown command 'statsu' (did you mean 'status'?)" },
-    { "harvest", "unknown command 'harvest'" },
-    { "sync twice", "too many arguments: write autopilot-sync sync [OPTIONS]" },
+    { "harvest", "unknown command 'harvest': see autopilot-sync --help" },
+    { "sync -t x", "unknown option '-t': see autopilot-sync sync --help" },
+    { "sync twice", "unexpected argument 'twice': write autopilot-sync sync [OPTIONS]" },
+    { "sync --wait 10m", "unexpected argument '10m': write autopilot-sync sync [OPTIONS]" },
+    {
+      "fleet a.csv b.csv",
+      "unexpected argument 'b.csv': write autopilot-sync fleet tenants.csv [OPTIONS]",
+    },
     { "fleet", "missing argument 'file': write autopilot-sync fleet tenants.csv [OPTIONS]" },
     {
       "fleet --tenant x",
@@ -30,8 +36,8 @@ describe("a wrong command line ends in 2 with one sentence:", function()
     { "sync --jsno", "unknown option '--jsno' (did you mean '--json'?)" },
     { "--versoin", "unknown option '--versoin' (did you mean '--version'?)" },
     { "sync --verson", "unknown option '--verson' (did you mean '--version'?)" },
-    { "sync --frobnicate", "unknown option '--frobnicate'" },
-    { "sync -x", "unknown option '-x'" },
+    { "sync --frobnicate", "unknown option '--frobnicate': see autopilot-sync sync --help" },
+    { "sync -x", "unknown option '-x': see autopilot-sync sync --help" },
     {
       "--tenant x sync",
       "option '--tenant' must come after the command, as in: autopilot-sync sync --tenant",
@@ -40,8 +46,8 @@ describe("a wrong command line ends in 2 with one sentence:", function()
       "--print token",
       "option '--print' must come after the command, as in: autopilot-sync token --print",
     },
-    { "--frobnicate sync", "unknown option '--frobnicate'" },
-    { "--[a sync", "unknown option '--[a'" },
+    { "--frobnicate sync", "unknown option '--frobnicate': see autopilot-sync --help" },
+    { "--[a sync", "unknown option '--[a': see autopilot-sync --help" },
     {
       "emulate --tenant x",
       "option '--tenant' goes with sync, not with emulate: write autopilot-sync emulate [OPTIONS]",
@@ -125,9 +131,10 @@ describe("a wrong command line ends in 2 with one sentence:", function()
   end
 
   it("removes control characters from quoted arguments and shortens them", function()
-    assert.equal("unknown command 'a?b'", mistake { "a\nb" })
-    assert.equal("unknown command 'a b'", mistake { "a\194\155b" }) -- a CSI of one character
+    assert.matches("^unknown command 'a%?b'", mistake { "a\nb" })
+    assert.matches("^unknown command 'a b'", mistake { "a\194\155b" }) -- a CSI of one character
     assert.is_true(#mistake { ("x"):rep(5000) } < 200)
+    assert.is_true(#mistake { "sync", ("x"):rep(5000) } < 200)
     assert.is_true(#mistake { "sync", "--timeout", ("x"):rep(5000) } < 200)
   end)
 end)

@@ -4,13 +4,15 @@ local cjson = require "cjson.safe"
 local example_world = require "support.example_world"
 local files = require "support.files"
 local nginx_world = require "support.nginx_world"
+local overlay = require "support.overlay"
 local prometheus_text = require "support.prometheus_text"
+local shell = require "autopilot.cli.emulate.shell"
 
 local has_yaml, yaml = pcall(require, "lyaml")
 
 local obstacle = nginx_world.obstacle()
 
---- The labels of each metric, of a portal that has met what it counts.
+--- The labels of each metric, and the metrics, of a portal that has met what it counts.
 local function read_metrics()
   local world = example_world.start {
     tenants = { "one.example", 'refused"example' },
@@ -33,7 +35,7 @@ local function read_metrics()
       labels[name .. ending] = family.type == "histogram" and labels[name] or nil
     end
   end
-  return labels
+  return labels, families
 end
 
 -- Prometheus adds these itself.
@@ -80,10 +82,10 @@ describe("the monitoring of the portal", function()
     return pending(obstacle)
   end
 
-  local labels
+  local labels, families
 
   setup(function()
-    labels = read_metrics()
+    labels, families = read_metrics()
   end)
 
   it("is checked by a spec that finds mistakes", function()
@@ -132,4 +134,104 @@ describe("the monitoring of the portal", function()
     end
     assert.is_true(names.AutopilotTenantNeedsAttention)
   end)
+
+  it("counts from 0 what an alert may have to notice at once", function()
+    assert.equal(0, families.autopilot_sunset_announcements_total.samples[1].value)
+  end)
+end)
+
+describe("the monitoring of the portal, for promtool,", function()
+  if shell.read "command -v promtool" == "" then
+    return pending "promtool is not installed (Debian: prometheus)"
+  end
+
+  local folder, remove
+
+  before_each(function()
+    folder, remove = files.folder()
+  end)
+
+  after_each(function()
+    remove()
+  end)
+
+  --- What promtool says of a file, which is written in JSON: that is YAML, too, but for the escaped slashes.
+  local function promtool(words, content)
+    local text = cjson.encode(content):gsub("\\/", "/")
+    files.write(folder .. "/file.yaml", text)
+    return shell.read(("promtool %s '%s/file.yaml' 2>&1; echo exit $?"):format(words, folder))
+  end
+
+  it("has expressions on its dashboard that can be evaluated", function()
+    local rules = {}
+    for _, panel in ipairs(cjson.decode(files.read "examples/openresty/grafana.json").panels) do
+      for _, target in ipairs(panel.targets) do
+        local expression = target.expr:gsub("%$__rate_interval", "5m")
+        rules[#rules + 1] = { record = "panel:" .. #rules, expr = expression }
+      end
+    end
+    local verdict = promtool("check rules", { groups = { { name = "board", rules = rules } } })
+    assert.matches("exit 0\n$", verdict)
+  end)
+
+  --- The alerts that fire after two hours in which the portal has metrics as given: their values minute by minute.
+  local function assert_firing(expected, metrics)
+    local series, samples = {}, {}
+    for name, values in pairs(metrics) do
+      series[#series + 1] = { series = name, values = values }
+    end
+    for index, name in ipairs(expected) do
+      samples[index] = { labels = ('{alertname="%s"}'):format(name), value = 1 }
+    end
+    local question = {
+      expr = 'count by (alertname) (ALERTS{alertstate="firing"})',
+      eval_time = "2h",
+      exp_samples = samples[1] and samples,
+    }
+    local verdict = promtool("test rules", {
+      rule_files = { shell.read("pwd"):match "[^\n]+" .. "/examples/openresty/alerts.yaml" },
+      tests = {
+        { interval = "1m", input_series = series[1] and series, promql_expr_test = { question } },
+      },
+    })
+    assert.matches("exit 0\n$", verdict)
+  end
+
+  local healthy = {
+    ['autopilot_last_sync_age_seconds{tenant="a"}'] = "1000x150",
+    ['autopilot_tenants{state="fresh"}'] = "9x150",
+    ['autopilot_tenants{state="stale"}'] = "1x150",
+    ["autopilot_keep_fresh_timestamp_seconds"] = "0+60x150",
+    ['autopilot_responses_total{status="200"}'] = "0+9x150",
+    ['autopilot_responses_total{status="503"}'] = "0+1x150",
+    ['autopilot_tokens_total{result="ok"}'] = "0+9x150",
+    ['autopilot_dictionary_capacity_bytes{dictionary="x"}'] = "100x150",
+    ['autopilot_dictionary_free_bytes{dictionary="x"}'] = "50x150",
+    ["autopilot_sunset_announcements_total"] = "0x150",
+  }
+
+  it("has no alert that fires for a portal that is well", function()
+    assert_firing({}, healthy)
+  end)
+
+  it("has an alert that fires where there is no portal", function()
+    assert_firing({ "AutopilotPortalMissing" }, {})
+  end)
+
+  for alert, metrics in pairs {
+    TenantNeedsAttention = {
+      ['autopilot_tenant_needs_attention{tenant="a",outcome="forbidden"}'] = "1x150",
+    },
+    TenantNotSynced = { ['autopilot_last_sync_age_seconds{tenant="a"}'] = "15000x150" },
+    ManyTenantsStale = { ['autopilot_tenants{state="stale"}'] = "5x150" },
+    LooksStopped = { ["autopilot_keep_fresh_timestamp_seconds"] = "0x150" },
+    ServiceFailing = { ['autopilot_responses_total{status="503"}'] = "0+10x150" },
+    SignInFailing = { ['autopilot_tokens_total{result="failed"}'] = "0x50 1+1x99" },
+    DictionaryFull = { ['autopilot_dictionary_free_bytes{dictionary="x"}'] = "9x150" },
+    ApiSunset = { ["autopilot_sunset_announcements_total"] = "0x50 1x99" },
+  } do
+    it("has an alert that fires alone: " .. alert, function()
+      assert_firing({ "Autopilot" .. alert }, overlay(overlay({}, healthy), metrics))
+    end)
+  end
 end)

@@ -235,15 +235,26 @@ describe("the documentation's shell commands", function()
     end
   )
 
+  --- Looks at the names of packages.
+  local function name_packages(line)
+    for name in world:succeed(line, world.root):gsub("^install\n", ""):gmatch "[^\n]+" do
+      assert.matches(name == "--no-install-recommends" and "." or "^[%l%d][%l%d+.-]+$", name)
+    end
+  end
+
   way(
     "apt-get install --no-install-recommends gcc libc6-dev luarocks lua5.1 "
       .. "liblua5.1-0-dev libcurl4-openssl-dev ca-certificates",
-    function(line)
-      for name in world:succeed(line, world.root):gsub("^install\n", ""):gmatch "[^\n]+" do
-        assert.matches(name == "--no-install-recommends" and "." or "^[%l%d][%l%d+.-]+$", name)
-      end
-    end
+    name_packages
   )
+
+  for _, packages in ipairs {
+    "gcc libc6-dev make pkg-config libcurl4-openssl-dev liblua5.4-dev lua5.4 lua-cjson lua-argparse",
+    "gcc libc6-dev make pkg-config libcurl4-openssl-dev liblua5.1-0-dev liblua5.4-dev",
+    "nginx libnginx-mod-http-lua openssl lua5.4 lua-cjson lua-argparse",
+  } do
+    way("apt-get install " .. packages, name_packages)
+  end
 
   way(
     "cd /src && luarocks --lua-version=5.1 --tree=/usr/local/autopilot " .. "make --deps-mode=none",

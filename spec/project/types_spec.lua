@@ -266,6 +266,7 @@ autopilot.client { token = "x", tenant = "t", http = { ca_fil = "x" } }
 autopilot.tokn.static "x"
 print(require("autopilot.core").clck())
 autopilot.client({ token = "x", cooldown = 60 }):ensure { since = 1, wait = false }
+autopilot.client { token = "x", transport = autopilot.transport.scripted { { status = 204 } } }
 ]]
 local mistakes = { 2, 2, 2, 3, 4, 5, 6, 7, 8 }
 

@@ -124,6 +124,14 @@ describe("a mistake in the options of a preset", function()
       assert.matches(expected:format(line, name), message)
     end
   end)
+
+  it("is to call it with a colon", function()
+    local _, message = pcall(function()
+      local made = retry:graph {}
+      return made
+    end)
+    assert.matches("autopilot%.retry%.graph: was called with a colon", message)
+  end)
 end)
 
 describe("autopilot.retry.parse_retry_after", function()

@@ -4,6 +4,7 @@ local base64url = require "autopilot.base.base64url"
 local cached = require "autopilot.token.cached"
 local mistakes = require "support.mistakes"
 local new_case = require("support.cached_provider").new
+local providers = require "autopilot.token"
 
 describe("a cached token", function()
   it("is returned again, with the seconds that are left", function()
@@ -179,6 +180,11 @@ describe("autopilot.token.cached", function()
     for _, case in ipairs {
       { nil, nil, "option 'provider' is required" },
       { "secret", nil, "option 'provider' must be a function (got string)" },
+      {
+        providers.managed_identity,
+        nil,
+        "option 'provider' must be what autopilot.token.managed_identity(…) returns (got function)",
+      },
       {
         print,
         { minimum_live = 5 },

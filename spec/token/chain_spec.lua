@@ -2,6 +2,7 @@
 
 local chain = require "autopilot.token.chain"
 local mistakes = require "support.mistakes"
+local providers = require "autopilot.token"
 
 -- A provider that counts its asks; `answers` are the results of its calls, the last one for ever.
 local function member(...)
@@ -149,6 +150,10 @@ describe("autopilot.token.chain", function()
       { print, "needs a list of token providers (got function)" },
       { { "hidden" }, "option 'provider 1' must be a function (got string)" },
       { { print, 5 }, "option 'provider 2' must be a function (got number)" },
+      {
+        { providers.azure_cli },
+        "option 'provider 1' must be what autopilot.token.azure_cli(…) returns (got function)",
+      },
     } do
       local line
       local message = mistakes.raised(function()

@@ -137,13 +137,15 @@ describe("autopilot.token.client_certificate: keys and certificates", function()
     local open = path "open.pem"
     os.execute(("cp '%s' '%s' && chmod 644 '%s'"):format(path "key.pem", open, open))
     for complaint, cases in pairs {
+      [path "log" .. ": there is no private key in PEM"] = { { private_key = path "log" } },
+      [path "key.pem" .. ": there is no certificate in PEM"] = {
+        { certificate = path "key.pem" },
+      },
       ["there is no private key in PEM"] = {
         {},
-        { private_key = path "log" },
         { private_key = "-----BEGIN PRIVATE KEY-----\n!!\n-----END PRIVATE KEY-----" },
       },
       ["there is no certificate in PEM"] = {
-        { certificate = path "key.pem" },
         {
           certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
           private_key = key,

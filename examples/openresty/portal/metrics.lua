@@ -78,6 +78,13 @@ local by_event = {
   circuit_opened = { "autopilot_circuit_opened_total" },
 }
 
+-- To Prometheus, a counter that is first seen with the value 1 has not increased.
+for _, counter in pairs(by_event) do
+  if not counter[2] then
+    dict:add(counter[1], 0)
+  end
+end
+
 --- For the option `on_event` of clients and fleets.
 ---@param event table
 function metrics.count_event(event)

@@ -147,6 +147,17 @@ function options.token_complaint(token)
   end
 end
 
+--- What is wrong with a token provider that was named, but not called: `token.azure_cli` for `token.azure_cli {}`.
+---@param provider any
+---@return string?
+function options.provider_complaint(provider)
+  for made, maker in pairs(package.loaded["autopilot.token"] or {}) do
+    if maker == provider then
+      return ("must be what autopilot.token.%s(…) returns"):format(made)
+    end
+  end
+end
+
 --- Raises, at the line that called a method, if it was not called with a colon: if `self` does not have the field.
 ---@param name string as its caller writes it: `client:sync`
 function options.check_self(name, self, field)

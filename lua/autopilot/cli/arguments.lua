@@ -106,7 +106,7 @@ local function mistake_of(message, root, current)
   local usage = own and ("%s %s[OPTIONS]"):format(program, own.example:match "^[^->]*")
   local kind, wrong = message:match "^unknown (%a+) '(.-)'$"
   if not kind then
-    local is_count = message:find "^missing argument" or message:find "^too many"
+    local is_count = message:find "^missing argument" or message:find "^unexpected"
     return is_count and ("%s: write %s"):format(message, usage) or message
   end
   for instead, names in pairs(refused) do
@@ -128,7 +128,11 @@ local function mistake_of(message, root, current)
   for name in text:gmatch(pattern) do
     known[name] = name
   end
-  return (mistake.name("", wrong, known):gsub("^unknown option", "unknown " .. kind))
+  local complaint = mistake.name("", wrong, known):gsub("^unknown option", "unknown " .. kind)
+  if complaint:find "%)$" then
+    return complaint
+  end
+  return ("%s: see %s%s --help"):format(complaint, program, own and " " .. own.name or "")
 end
 
 -- What a value such as `DURATION` may be, in the help of each command that has one.
@@ -145,7 +149,13 @@ local function example_of(command)
   return "Example:\n   " .. program .. " " .. command.example
 end
 
-local function new_parser(found, for_completion)
+--- A converter for the words that a command has no place for. argparse itself does not name them.
+local function refuse_word(word)
+  return nil, ("unexpected argument '%s'"):format(word:sub(1, 80))
+end
+
+--- The parser of the command line. With `is_shown` it is not for parsing, but for a man page or completion.
+local function new_parser(found, is_shown)
   local epilog = { options.environment, exit_code_help(), example_of(by_name.sync) }
   local root = argparse(program, description, table.concat(epilog, "\n\n"))
   root:help_max_width(90):help_description_margin(27):command_target "command"
@@ -160,9 +170,12 @@ local function new_parser(found, for_completion)
     local parser = root:command(command.name, command.description):summary(command.summary)
     local units = command.options:find "DURATION" and durations or ""
     parser:epilog(units .. example_of(command))
-    options.declare(parser, command.options, for_completion)
+    options.declare(parser, command.options, is_shown)
     if command.declare then
       command.declare(parser)
+    end
+    if not is_shown then
+      parser:argument("surplus"):args("*"):hidden(true):convert(refuse_word)
     end
     add_common(parser, found)
   end
@@ -177,7 +190,7 @@ end
 
 --- The parser of argparse, for the man page.
 function arguments.parser()
-  return new_parser {}
+  return new_parser({}, true)
 end
 
 --- Joins a value that begins with a minus to its option (`--since=-10m`): else argparse takes the value for an

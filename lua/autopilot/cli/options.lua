@@ -166,9 +166,9 @@ local converters = {
   PLATFORM = options.one_of "imds app_service github pipelines",
 }
 
---- Adds the options that a text describes to argparse's parser of a command. With `for_completion` they are not for
--- parsing: then argparse knows the words that they accept.
-function options.declare(parser, described, for_completion)
+--- Adds the options that a text describes to argparse's parser of a command. With `is_shown` they are not for parsing:
+-- then argparse knows the words that they accept.
+function options.declare(parser, described, is_shown)
   local joined = described:gsub("\n  %*", "\1*"):gsub("\n  ", " ")
   local titles, groups, title = {}, {}, "Options"
   for line in joined:gmatch "[^\n]+" do
@@ -180,7 +180,7 @@ function options.declare(parser, described, for_completion)
       if metavariable ~= "" then
         local convert = converters[name] or converters[metavariable] or any_text
         element:argname(metavariable):convert(convert(name))
-        if for_completion and words_of[convert] then
+        if is_shown and words_of[convert] then
           element:choices(words_of[convert])
         end
       end

@@ -24,7 +24,7 @@ local client_options = {}
 ---@field stuck_after number? seconds after which a sync that does not end is told to be stuck; default 3600
 ---@field recover boolean? settle an unknown delivery by reading the status; default true
 ---@field store autopilot.Store? shares what is known of the tenant with other clients; needs `tenant`
----@field transport function? the HTTP layer; default libcurl
+---@field transport (function|autopilot.ScriptedTransport)? the HTTP layer; default libcurl
 ---@field sleep fun(seconds: number)?
 ---@field clock (fun(): number)? monotonic seconds
 ---@field now (fun(): number)? Unix seconds
@@ -42,11 +42,7 @@ local function check_token(token)
   if type(token) == "string" then
     return options.token_complaint(token)
   end
-  for made, maker in pairs(package.loaded["autopilot.token"] or {}) do
-    if maker == token then
-      return ("must be what autopilot.token.%s(…) returns"):format(made)
-    end
-  end
+  return options.provider_complaint(token)
 end
 
 local function check_tenant(tenant)

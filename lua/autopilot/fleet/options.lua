@@ -27,7 +27,8 @@ local name = "autopilot.fleet"
 --- `posted` and `note_posting`, and `flush`.
 ---@field state string|table|nil
 ---@field on_event fun(event: autopilot.Event)? of the clients and the fleet; an error in it changes nothing
----@field transport function? the HTTP layer, instead of libcurl; may yield a time of the clock to sleep
+--- The HTTP layer, instead of libcurl; may yield a time of the clock to sleep.
+---@field transport (function|autopilot.ScriptedTransport)?
 ---@field sleep fun(seconds: number)? called when no transfer is under way
 ---@field wait fun(set: any, seconds: number)? moves the transfers: `set:step(seconds)`
 ---@field clock (fun(): number)? monotonic seconds

@@ -343,7 +343,8 @@ end
 ---@return autopilot.RetryPolicy
 function policy.new(name, given, preset)
   local rules, chosen = policy_rules, given
-  if given == nil or type(given) == "table" then
+  local is_module = given == package.loaded["autopilot.retry"] -- called with a colon
+  if given == nil or type(given) == "table" and not is_module then
     rules, chosen = merged(policy_rules), merged(preset.options, given)
     chosen.on, rules.on = read_on(chosen.on)
   end

@@ -61,7 +61,14 @@ local rules = {
 }
 
 -- A caller may give a token by mistake, so what was given is never quoted.
-local provider_rules = { provider = { type = "function", required = true, secret = true } }
+local provider_rules = {
+  provider = {
+    type = "function",
+    required = true,
+    secret = true,
+    check = options.provider_complaint,
+  },
+}
 
 -- Seconds from an early renewal that brought no newer token to the next attempt.
 local pause_after_failure = 30

@@ -12,7 +12,8 @@ local provider = require "autopilot.token.provider"
 local name = "autopilot.token.chain"
 
 -- A caller may give a token instead of a provider by mistake, so what was given is never quoted.
-local rule = { type = "function", required = true, secret = true }
+local rule =
+  { type = "function", required = true, secret = true, check = options.provider_complaint }
 
 -- Seconds in which a metadata service must answer (Azure's own chain gives its metadata service one).
 local probe = 1

@@ -185,8 +185,13 @@ local function open_block(block, ask_for_passphrase)
   return need(ok and key, message or "the passphrase is wrong, or the private key is damaged")
 end
 
+--- The beginning of a message about a text: the name of its file, if it is in one.
+local function source_of(given)
+  return given:find("-----BEGIN", 1, true) and "" or secret_file.printable(given) .. ": "
+end
+
 --- The first private key in a text.
-local function find_key(text, ask_for_passphrase)
+local function find_key(text, ask_for_passphrase, source)
   for _, block in ipairs(blocks_of(text)) do
     if block.label:find "PRIVATE KEY$" then
       local key = open_block(block, ask_for_passphrase)
@@ -194,12 +199,12 @@ local function find_key(text, ask_for_passphrase)
       return need(is_rsa and key, "the private key must be an RSA key: Entra takes no other")
     end
   end
-  fail "there is no private key in PEM that can be read"
+  fail(source .. "there is no private key in PEM that can be read")
 end
 
 --- The certificate of the key among those of a text.
-local function find_certificate(text, key)
-  local complaint = "there is no certificate in PEM that can be read"
+local function find_certificate(text, key, source)
+  local complaint = source .. "there is no certificate in PEM that can be read"
   local function read(der)
     local certificate = openssl.x509.new(der, "DER")
     return certificate, certificate:getPublicKey():toPEM "public"
@@ -239,7 +244,7 @@ end
 
 --- PEM text as given, or that of the file with this name.
 local function read_text(given, allow_world_readable, ask_for_passphrase)
-  if given:find("-----BEGIN", 1, true) then
+  if source_of(given) == "" then
     return given
   end
   local text = need(secret_file.read(given, allow_world_readable))
@@ -332,9 +337,9 @@ return function(given)
   local place, allow = given.private_key, given.allow_world_readable
   local text = read_text(given.certificate, place ~= nil or allow, ask_for_passphrase)
   local key_text = place and read_text(place, allow, ask_for_passphrase) or text
-  local key = find_key(key_text, ask_for_passphrase)
+  local key = find_key(key_text, ask_for_passphrase, source_of(place or given.certificate))
   return {
-    certificate = find_certificate(text, key),
+    certificate = find_certificate(text, key, source_of(given.certificate)),
     sign = function(algorithm, unsigned)
       local ok, signature = pcall(signers[algorithm], key, unsigned)
       return ok and signature or nil

@@ -187,6 +187,15 @@ describe("the report of a fleet", function()
     end
   end)
 
+  it("is refused if it would replace the state file", function()
+    local world, _, requests = new_world()
+    local words = ("--state %s/x.md --report %s/x.md"):format(folder, folder)
+    local ran = run(words, names(1), world)
+    assert.equal(2, ran.code)
+    assert.matches("names the list or the state file, which it would replace", ran.err)
+    assert.equal(0, #requests)
+  end)
+
   it("is reported if it cannot be written at the end, and the command ends in 1", function()
     local world = new_world {
       on_request = function()

@@ -196,6 +196,9 @@ return function(options, context)
   if complaint then
     cli_options.refuse(("the report %s %s"):format(options.report, complaint))
   end
+  if options.report and (options.report == options.file or options.report == options.state) then
+    cli_options.refuse "option '--report' names the list or the state file, which it would replace"
+  end
   context:report_termination()
   context.has_several = true
   local described = client_of.describe(options, context)
