@@ -86,6 +86,7 @@ local take = [[WITH free AS (
   WHERE part.run = {run} AND part.number = free.number AND present.id = part.run
   RETURNING part.number, {now} - free.taken_at, free.round]]
 
+-- Reads the reports of this run, and those of other runs with a cooldown that still lasts: it binds this run, too.
 local read = [[SELECT part, {now} - taken_at, {now} - written_at, reports,
     run = present.id, report.round = present.round, report.round
   FROM autopilot_report_2 AS report, autopilot_run_2 AS present
