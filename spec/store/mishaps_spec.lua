@@ -176,6 +176,25 @@ describe("a store in MySQL", function()
       assert.truthy(message:find("Lost connection", 1, true), message)
     end)
   end)
+
+  it("is reached by its host alone if the client library takes no settings", function()
+    local replaced, hosts = {}, {}
+    local fakes = { ["dbd.mysql"] = {}, DBI = {} }
+    function fakes.DBI.Connect(_, _, _, _, host)
+      hosts[#hosts + 1] = host
+      return nil,
+        ("Failed to connect to database: Unknown MySQL server host '%s' (-2)"):format(host)
+    end
+    for name, fake in pairs(fakes) do
+      replaced[name], package.loaded[name] = package.loaded[name] or false, fake
+    end
+    local _, message = stores.sql({ driver = "MySQL", database = "x", host = "db.example" }):get "a"
+    for name, module in pairs(replaced) do
+      package.loaded[name] = module or nil
+    end
+    assert.same({ "connect-timeout=5;host=db.example", "db.example" }, hosts)
+    assert.equal("MySQL: Unknown MySQL server host 'db.example' (-2)", message)
+  end)
 end)
 
 describe("a store in PostgreSQL", function()

@@ -19,7 +19,7 @@ local configuration = [[
     json = require "cjson"
     shared_dict = require "autopilot.store.shared_dict"
 
-    -- Checks the contract for a store; adds to the number of promises that are kept, and to those that are broken.
+    -- Checks the contract for a store; adds to the number of kept promises, and to the broken ones.
     function check(store, result)
       for _, promised in ipairs(contract) do
         local ok, message = pcall(promised.promise, store, ngx.sleep)

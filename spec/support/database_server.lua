@@ -108,18 +108,13 @@ end
 --- The options of a store in this server.
 ---@param given table? replaces some
 function Server:options(given)
-  local merged = { port = self.port, password = self.password }
+  local own = { port = self.port, password = self.password }
   if self.recipe.store == "redis" then
     local scheme = self.ca and "rediss" or "redis"
-    merged = { url = ("%s://tester:%s@127.0.0.1:%d"):format(scheme, self.password, self.port) }
-    merged.ca_file = self.ca
+    own = { url = ("%s://tester:%s@127.0.0.1:%d"):format(scheme, self.password, self.port) }
+    own.ca_file = self.ca
   end
-  for _, fields in ipairs { self.recipe.options or {}, given or {} } do
-    for name, value in pairs(fields) do
-      merged[name] = value
-    end
-  end
-  return merged
+  return merged(own, self.recipe.options, given)
 end
 
 --- A store in this server.

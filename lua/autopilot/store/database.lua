@@ -134,18 +134,30 @@ local function connection_text(name)
   return name .. " " .. table.concat(timeouts, " ")
 end
 
---- Connects to MySQL. MariaDB's client library accepts settings in place of a host; to others they are an unknown host.
-local function connect_mysql(library, given)
-  local function connect(host)
-    return library.Connect("MySQL", given.database, given.user, given.password, host, given.port)
+--- The host for MySQL, with the timeout of connecting: MariaDB's client library accepts settings in place of a host.
+local function host_text(host)
+  local text = host and (host:find "^/" and "socket=" or "host=") .. host
+  return ("connect-timeout=%d;%s"):format(Connection.patience, text or "")
+end
+
+--- Opens a connection of LuaDBI; raises an error if that fails.
+local function connect(library, given)
+  local name, host = given.database, given.host
+  if given.driver == "SQLite3" then
+    name = private_file(name)
+  elseif given.driver == "PostgreSQL" then
+    name = connection_text(name)
+  else
+    host = host_text(host)
   end
-  local host = given.host and (given.host:find "^/" and "socket=" or "host=") .. given.host
-  local settings = ("connect-timeout=%d;%s"):format(Connection.patience, host or "")
-  local connection, message = connect(settings)
-  if not connection and message:find "^Failed to connect to database: Unknown .- host" then
-    return connect(given.host)
+  local function try(place)
+    return library.Connect(given.driver, name, given.user, given.password, place, given.port)
   end
-  return connection, message
+  local connection, message = try(host)
+  if not connection and host ~= given.host and message:find "Unknown .- host" then
+    connection, message = try(given.host) -- another client library takes the settings for a name
+  end
+  return checked(connection, message)
 end
 
 --- Opens a database.
@@ -160,15 +172,8 @@ function database.open(given, prepare, setup)
     local missing = "LuaDBI is missing: install lua-dbi-%s (Debian) or the rock luadbi-%s"
     error(missing:format(kind, kind), 0)
   end
-  local name, connection, message = given.database, nil, nil
-  if given.driver == "MySQL" then
-    connection, message = connect_mysql(library, given)
-  else
-    name = (given.driver == "SQLite3" and private_file or connection_text)(name)
-    connection, message =
-      library.Connect(given.driver, name, given.user, given.password, given.host, given.port)
-  end
-  checked(connection, message):autocommit(true)
+  local connection = connect(library, given)
+  connection:autocommit(true)
   local self = { connection = connection, prepared = {} }
   return Connection.ready(self, database.close, function()
     for _, statement in ipairs(setup or setups[given.driver]) do
