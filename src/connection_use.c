@@ -156,6 +156,9 @@ static int on_new_socket(void *context, curl_socket_t socket, curlsocktype purpo
     struct transfer_handle *handle = context;
     (void)purpose;
     platform_close_on_exec((intptr_t)socket);
+    if (handle->connections->unacknowledged > 0) {
+        platform_limit_unacknowledged((intptr_t)socket, handle->connections->unacknowledged);
+    }
     handle->has_new_socket = handle->connections->has_begun_one = true;
     handle->is_connected = handle->trace.has_agreed_http2 = false;
     if (handle->connections->must_know_http2 || handle->request->has_facts) {
@@ -186,10 +189,11 @@ static int on_send(void *context, char *primary_ip, char *local_ip, int primary_
     }
     bool is_now_busy = is_busy(handle, transfer);
     transfer->times_busy += is_now_busy;
+    bool is_refused = is_now_busy || (!is_new_connection(handle->easy) &&
+                                      has_input(handle->connections, handle->connection));
+    /* Last: a process is stopped most easily in a system call, as the one above. */
     bool is_late = transfer->send_by > 0 && platform_clock() > transfer->send_by;
-    transfer->is_refused =
-        !is_late && (is_now_busy || (!is_new_connection(handle->easy) &&
-                                     has_input(handle->connections, handle->connection)));
+    transfer->is_refused = is_refused && !is_late;
     if (transfer->is_refused || is_late) {
         transfer->connection = 0;
         return CURL_PREREQFUNC_ABORT;

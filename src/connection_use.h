@@ -18,6 +18,7 @@
 struct connections {
     bool must_know_http2;         /* this libcurl does not check the version itself */
     bool has_begun_one;           /* a connection was opened since this was set to false */
+    double unacknowledged;        /* seconds: see transfer_set_limit_unacknowledged; 0: no limit */
     unsigned char http2[1 << 13]; /* a bit for each value of the low 16 bits of an id */
     struct http1_socket {
         uint64_t connection; /* its id */

@@ -41,7 +41,7 @@ void lua_request_check_attempt(lua_State *L, int index, struct transfer_attempt 
     luaL_checktype(L, index, LUA_TTABLE);
     attempt->connect_timeout = attempt_number(L, index, "connect", false);
     attempt->total_timeout = attempt_number(L, index, "total", false);
-    attempt->send_timeout = attempt_number(L, index, "send_within", true);
+    attempt->send_by = attempt_number(L, index, "send_by", true);
     lua_Number retry = attempt_number(L, index, "retry_attempt", true);
     luaL_argcheck(L, retry >= 0 && retry <= 1e9, index, "'retry_attempt' is out of range");
     attempt->retry_attempt = (unsigned)retry;

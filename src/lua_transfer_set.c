@@ -19,13 +19,17 @@ static struct transfer_set *check(lua_State *L) {
 }
 
 static int create(lua_State *L) {
-    double concurrency = 0;
+    double concurrency = 0, unacknowledged = 0;
     if (!lua_isnoneornil(L, 1)) {
         luaL_checktype(L, 1, LUA_TTABLE);
         lua_getfield(L, 1, "concurrency");
         concurrency = luaL_optnumber(L, -1, 0);
+        lua_getfield(L, 1, "unacknowledged");
+        unacknowledged = luaL_optnumber(L, -1, 0);
     }
     luaL_argcheck(L, concurrency >= 0 && concurrency <= 1000000, 1, "'concurrency' out of range");
+    luaL_argcheck(L, unacknowledged >= 0 && unacknowledged <= 1000000, 1,
+                  "'unacknowledged' out of range");
     struct transfer_set **object = lua_support_new_object(L, sizeof(void *), type_name);
     lua_newtable(L);
     lua_setuservalue(L, -2);
@@ -33,6 +37,7 @@ static int create(lua_State *L) {
     if (*object == NULL) {
         return luaL_error(L, "transfer_set: not enough memory or descriptors");
     }
+    transfer_set_limit_unacknowledged(*object, unacknowledged);
     return 1;
 }
 

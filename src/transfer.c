@@ -148,7 +148,7 @@ CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *han
     handle->connection = 0;
     handle->trace = (struct curl_trace){0};
     transfer->handle = handle;
-    transfer->send_by = attempt->send_timeout > 0 ? platform_clock() + attempt->send_timeout : 0;
+    transfer->send_by = attempt->send_by;
     byte_buffer_init(&transfer->body, handle->request->max_body);
     response_head_init(&transfer->head, longest_head);
     CURL *easy = handle->easy;

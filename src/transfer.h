@@ -20,7 +20,7 @@ struct transfer_attempt {
     unsigned retry_attempt; /* 0: the first attempt, which carries no retry-attempt header */
     double connect_timeout; /* seconds */
     double total_timeout;   /* seconds */
-    double send_timeout;    /* seconds after which the request is not sent any more; 0: no limit */
+    double send_by;         /* on platform_clock: the request is not sent later; 0: no limit */
 };
 
 /* The indexes of `timings`: when each phase ended, in seconds since the start of the exchange; 0 if

@@ -326,6 +326,10 @@ void transfer_set_remove(struct transfer *transfer) {
     transfer->set = NULL;
 }
 
+void transfer_set_limit_unacknowledged(struct transfer_set *set, double seconds) {
+    set->connections.unacknowledged = seconds;
+}
+
 void transfer_set_destroy(struct transfer_set *set) {
     if (set == NULL) {
         return;

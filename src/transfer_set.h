@@ -13,6 +13,10 @@ struct transfer_set;
  * them share a connection over HTTP/2; over HTTP/1.x each has its own. NULL if memory is short. */
 struct transfer_set *transfer_set_create(unsigned concurrency);
 
+/* Limits how long a request may be on its way: a later connection of the set ends when what was
+ * sent over it has not been acknowledged for so many seconds, and is not sent again. */
+void transfer_set_limit_unacknowledged(struct transfer_set *set, double seconds);
+
 /* Ends every transfer that is still in the set as failed, and closes all connections. NULL is
  * allowed. In a forked child nothing is closed, because closing would send messages on connections
  * that the parent still uses; the memory is not freed then. */

@@ -27,13 +27,15 @@ describe("the time of a transfer", function()
   it("may end before it is sent: then it is never sent", function()
     local set = core.transfer_set()
     local late =
-      set:add(request_to(serving()), { connect = limit, total = limit, send_within = 1e-9 })
+      set:add(request_to(serving()), { connect = limit, total = limit, send_by = core.clock() })
     run_until_finished(set, late)
     local response, network = late:result()
     assert.is_nil(response)
     assert.are.equal("no", network.delivered)
-    local early =
-      set:add(request_to(serving()), { connect = limit, total = limit, send_within = limit })
+    local early = set:add(
+      request_to(serving()),
+      { connect = limit, total = limit, send_by = core.clock() + limit }
+    )
     run_until_finished(set, early)
     assert.are.equal(204, early:result().status)
   end)

@@ -1,6 +1,7 @@
 -- A user's own state: how a fleet reports requests to it, and how the fleet uses its answers.
 
 local autopilot = require "autopilot"
+local core = require "autopilot.core"
 local fleet_world = require "support.fleet_world"
 local hostile = require "support.hostile_server"
 local overlay = require "support.overlay"
@@ -130,7 +131,10 @@ describe("a user's own state", function()
       concurrency = 1,
       state = new_state {
         note_posting = function()
-          return 1e-9
+          local ends = core.clock() + 0.01
+          while core.clock() < ends do
+          end -- as if the process had been stopped
+          return 0.005
         end,
       },
       client = {

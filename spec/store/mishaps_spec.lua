@@ -64,7 +64,7 @@ describe("a client whose store", function()
         database.run(other, "DROP TABLE autopilot_store_1")
         database.run(other, "CREATE TABLE autopilot_store_1 (other INT)")
         message = sync_with(server:store())
-        assert.truthy(message:find("autopilot_store_1.expires", 1, true), message)
+        assert.truthy(message:find("table autopilot_store_1 has another form", 1, true), message)
         database.close(other)
         server:remove()
       end
@@ -153,6 +153,50 @@ describe("a store in an SQLite file", function()
   end)
 end)
 
+--- Calls a function with the port of a server that accepts connections and never answers, with so many seconds of
+--- patience.
+local function with_silent_server(patience, act)
+  local listener = assert(require("socket").bind("127.0.0.1", 0))
+  local usual = Connection.patience
+  Connection.patience = patience
+  act(select(2, listener:getsockname()), listener)
+  Connection.patience = usual
+  listener:close()
+end
+
+describe("a store in MySQL", function()
+  it("does not wait for ever for a server that accepts its connection and never answers", function()
+    local obstacle = database_server.obstacle "MySQL"
+    if obstacle then
+      return pending(obstacle)
+    end
+    with_silent_server(1, function(port)
+      local given = { driver = "MySQL", database = "x", host = "127.0.0.1", port = tonumber(port) }
+      local _, message = stores.sql(given):get "a"
+      assert.truthy(message:find("Lost connection", 1, true), message)
+    end)
+  end)
+
+  it("is reached by its host alone if the client library takes no settings", function()
+    local replaced, hosts = {}, {}
+    local fakes = { ["dbd.mysql"] = {}, DBI = {} }
+    function fakes.DBI.Connect(_, _, _, _, host)
+      hosts[#hosts + 1] = host
+      return nil,
+        ("Failed to connect to database: Unknown MySQL server host '%s' (-2)"):format(host)
+    end
+    for name, fake in pairs(fakes) do
+      replaced[name], package.loaded[name] = package.loaded[name] or false, fake
+    end
+    local _, message = stores.sql({ driver = "MySQL", database = "x", host = "db.example" }):get "a"
+    for name, module in pairs(replaced) do
+      package.loaded[name] = module or nil
+    end
+    assert.same({ "connect-timeout=5;host=db.example", "db.example" }, hosts)
+    assert.equal("MySQL: Unknown MySQL server host 'db.example' (-2)", message)
+  end)
+end)
+
 describe("a store in PostgreSQL", function()
   local obstacle = database_server.obstacle "PostgreSQL"
   if obstacle then
@@ -214,36 +258,28 @@ describe("a store in Redis", function()
   end)
 
   it("says that a server did not answer in time, over TLS too", function()
-    local listener = assert(require("socket").bind("127.0.0.1", 0))
-    local place = "://127.0.0.1:" .. select(2, listener:getsockname())
-    local patience = Connection.patience
-    Connection.patience = 0.2
-    for _, scheme in ipairs { "redis", "rediss" } do
-      local _, message = stores.redis({ url = scheme .. place }):get "a"
-      assert.equal("Redis: timeout", message)
-    end
-    Connection.patience = patience
-    listener:close()
+    with_silent_server(0.2, function(port)
+      for _, scheme in ipairs { "redis", "rediss" } do
+        local _, message = stores.redis({ url = scheme .. "://127.0.0.1:" .. port }):get "a"
+        assert.equal("Redis: timeout", message)
+      end
+    end)
   end)
 
   it("does not wait in each call for a server that does not answer", function()
-    local listener = assert(require("socket").bind("127.0.0.1", 0))
-    local port = select(2, listener:getsockname())
-    local patience = Connection.patience
-    Connection.patience = 0.2
-    local store = stores.redis { url = "redis://127.0.0.1:" .. port }
-    for _ = 1, 5 do
-      assert.truthy(select(2, store:get "a"):find "^Redis: ")
-    end
-    Connection.patience = patience
-    listener:settimeout(0)
-    local count = 0
-    for client in listener.accept, listener do
-      client:close()
-      count = count + 1
-    end
-    listener:close()
-    assert.equal(1, count)
+    with_silent_server(0.2, function(port, listener)
+      local store = stores.redis { url = "redis://127.0.0.1:" .. port }
+      for _ = 1, 5 do
+        assert.truthy(select(2, store:get "a"):find "^Redis: ")
+      end
+      listener:settimeout(0)
+      local count = 0
+      for client in listener.accept, listener do
+        client:close()
+        count = count + 1
+      end
+      assert.equal(1, count)
+    end)
   end)
 
   --- What starts a command line of the server's administrator.
@@ -257,6 +293,21 @@ describe("a store in Redis", function()
     os.execute(administrator(server) .. "acl setuser guest on nopass '~*' +@all >/dev/null")
     local store = stores.redis { url = "redis://guest@127.0.0.1:" .. server.port }
     assert.same({ true }, { store:set("a", "1", 60) })
+    server:remove()
+  end)
+
+  it("says that another program has put a value of another type there", function()
+    local server = database_server.start "Redis"
+    os.execute(administrator(server) .. "lpush theirs 1 >/dev/null")
+    local store = server:store()
+    for _, method in ipairs { "get", "delete_if" } do
+      local _, message = store[method](store, "theirs", "1")
+      local told = "Redis: another program's value of another type has this key (WRONGTYPE"
+      assert.equal(told, message:sub(1, #told))
+    end
+    assert.same({ nil, "exists" }, { store:add("theirs", "1", 60) })
+    assert.is_true(store:set("theirs", "1", 60))
+    assert.equal("1", store:get "theirs")
     server:remove()
   end)
 

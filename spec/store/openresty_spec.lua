@@ -1,4 +1,4 @@
--- The contract of stores, in real nginx: its own shared memory, and Redis over its sockets.
+-- The contract of stores, in real nginx: its own shared memory, and Redis and Valkey over its sockets.
 
 local certificates = require "support.certificates"
 local cjson = require "cjson.safe"
@@ -18,43 +18,38 @@ local configuration = [[
     contract = require "support.store_contract"
     json = require "cjson"
     shared_dict = require "autopilot.store.shared_dict"
+
+    -- Checks the contract for a store; adds to the number of kept promises, and to the broken ones.
+    function check(store, result)
+      for _, promised in ipairs(contract) do
+        local ok, message = pcall(promised.promise, store, ngx.sleep)
+        result.kept = result.kept + (ok and 1 or 0)
+        if not ok then result.broken[promised.name] = tostring(message) end
+      end
+    end
   }
   server {
     listen 127.0.0.1:$PORT;
-    location = /promises {
+    location = /shared_dict {
       content_by_lua_block {
-        local kept, broken = 0, {}
-        for _, promised in ipairs(contract) do
-          ngx.shared.autopilot:flush_all()
-          local ok, message = pcall(promised.promise, shared_dict "autopilot", ngx.sleep)
-          kept = kept + (ok and 1 or 0)
-          if not ok then broken[promised.name] = tostring(message) end
-        end
-        ngx.shared.autopilot:flush_all()
-        local random = require "support.seeded_random".new "STORE_SEED"
-        local ok, message = pcall(contract.history, shared_dict "autopilot", random)
-        broken.history = not ok and tostring(message) or nil
-        ngx.print(json.encode { kept = kept, broken = broken })
+        local result = { kept = 0, broken = {} }
+        check(shared_dict "autopilot", result)
+        ngx.print(json.encode(result))
       }
     }
     location = /redis {
       content_by_lua_block {
         local redis = require "autopilot.store.redis"
-        local kept, broken, threads = 0, {}, {}
+        local result, threads = { kept = 0, broken = {} }, {}
         for number = 1, 3 do
           local store = redis { url = ngx.var.args .. "/" .. number }
-          threads[number] = ngx.thread.spawn(function()
-            for _, promised in ipairs(contract) do
-              local ok, message = pcall(promised.promise, store, ngx.sleep)
-              kept = kept + (ok and 1 or 0)
-              if not ok then broken[promised.name] = tostring(message) end
-            end
-          end)
+          threads[number] = ngx.thread.spawn(check, store, result)
         end
         for _, thread in ipairs(threads) do ngx.thread.wait(thread) end
-        local _, refused = redis { url = ngx.var.args, password = "wrong" }:get "a"
-        local _, away = redis { url = "redis://127.0.0.1:1" }:get "a"
-        ngx.print(json.encode { kept = kept, broken = broken, refused = refused, away = away })
+        local _
+        _, result.refused = redis { url = ngx.var.args, password = "wrong" }:get "a"
+        _, result.away = redis { url = "redis://127.0.0.1:1" }:get "a"
+        ngx.print(json.encode(result))
       }
     }
     location = /tls {
@@ -82,44 +77,50 @@ describe("in nginx, a store", function()
     return pending(obstacle)
   end
 
-  local server, redis, names, certificate
-  local redis_obstacle = database_server.obstacle "Redis"
+  local server, names, certificate
 
   setup(function()
-    redis = not redis_obstacle and database_server.start "Redis" or nil
     names, certificate = name_server(), certificates.make()
     local filled = configuration:gsub("%$NAMES", names.port):gsub("%$TRUSTED", certificate.ca)
-    server = nginx_world.start { files = { ["nginx.conf"] = nginx_configuration(filled) } }
+    local text = nginx_configuration(filled, { environment = { "STORE_SEED" } })
+    server = nginx_world.start { files = { ["nginx.conf"] = text } }
   end)
 
   teardown(function()
     server:stop()
     names:close()
     certificates.remove(certificate)
-    if redis then
-      redis:remove()
-    end
   end)
 
   local function result_of(path)
     return cjson.decode(server:get(path).body)
   end
 
-  it("in Redis fulfils the contract, several at once, each in its own database", function()
-    if not redis then
-      return pending(redis_obstacle)
-    end
-    local result = result_of("/redis?" .. redis:options().url)
-    assert.same({}, result.broken, server:log())
-    assert.equal(3 * #require "support.store_contract", result.kept)
-    assert.truthy(result.refused:find("refuses the user or the password", 1, true), result.refused)
-    assert.truthy(result.away:find("^Redis: .*refused"), result.away)
-    assert.same({}, server:complaints { "111: Connection refused", "lua ssl certificate" })
-  end)
+  for _, kind in ipairs { "Redis", "Valkey" } do
+    it(
+      ("in %s fulfils the contract, several at once, each in its own database"):format(kind),
+      function()
+        local missing = database_server.obstacle(kind)
+        if missing then
+          return pending(missing)
+        end
+        local redis = database_server.start(kind)
+        local result = result_of("/redis?" .. redis:options().url)
+        redis:remove()
+        assert.same({}, result.broken, server:log())
+        assert.equal(3 * #require "support.store_contract", result.kept)
+        local refused, away = result.refused, result.away
+        assert.truthy(refused:find("refuses the user or the password", 1, true), refused)
+        assert.truthy(away:find("^Redis: .*refused"), away)
+        assert.same({}, server:complaints { "111: Connection refused", "lua ssl certificate" })
+      end
+    )
+  end
 
   it("in Redis over TLS accepts a server only with the server's own certificate", function()
-    if not redis then
-      return pending(redis_obstacle)
+    local missing = database_server.obstacle "Redis"
+    if missing then
+      return pending(missing)
     end
     for _, name in ipairs { "good", "wrong_host", "expired", "untrusted" } do
       local tls = { certificate = certificate[name], key = certificate.key, ca = certificate.ca }
@@ -139,7 +140,7 @@ describe("in nginx, a store", function()
 
   it("in a shared dictionary fulfils the contract", function()
     local promises = #require "support.store_contract"
-    assert.same({ kept = promises, broken = {} }, result_of "/promises", server:log())
+    assert.same({ kept = promises, broken = {} }, result_of "/shared_dict", server:log())
   end)
 
   it("in a shared dictionary makes room when it is full", function()

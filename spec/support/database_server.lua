@@ -1,9 +1,10 @@
---- Real PostgreSQL, MariaDB and Redis for specs: each in a private folder, on a port that was free, ended when
+--- Real PostgreSQL, MariaDB, Redis and Valkey for specs: each in a private folder, on a port that was free, ended when
 -- the spec's process ends.
 
 local core = require "autopilot.core"
 local files = require "support.files"
 local free_port = require "support.free_port"
+local merged = require "autopilot.base.merged"
 local shell = require "autopilot.cli.emulate.shell"
 local socket = require "socket"
 
@@ -48,7 +49,7 @@ local recipes = {
     needs = { "DBI", "dbd.mysql" },
   },
   Redis = {
-    program = "command -v redis-server || command -v valkey-server",
+    program = "command -v redis-server",
     make = [[
       printf '%s\n' "port $port" "bind 127.0.0.1" "dir $folder" 'save ""' "user default off" \
         "user tester on >$password ~* +@all" >server.conf
@@ -61,6 +62,7 @@ local recipes = {
     needs = { "socket" },
   },
 }
+recipes.Valkey = merged(recipes.Redis, { program = "command -v valkey-server" })
 
 -- The shell that owns a server: it ends it when its own standard input ends, which is when the spec closes it or
 -- dies, or at a signal to all of them. It removes the folder, unless the last line was `keep`.
@@ -94,7 +96,7 @@ local Server = {}
 Server.__index = Server
 
 --- Why there is no such server here, or nil.
----@param kind "PostgreSQL"|"MySQL"|"Redis"
+---@param kind "PostgreSQL"|"MySQL"|"Redis"|"Valkey"
 ---@return string?
 function database_server.obstacle(kind)
   for _, name in ipairs(recipes[kind].needs) do
@@ -109,18 +111,13 @@ end
 --- The options of a store in this server.
 ---@param given table? replaces some
 function Server:options(given)
-  local merged = { port = self.port, password = self.password }
-  if self.kind == "Redis" then
+  local own = { port = self.port, password = self.password }
+  if self.recipe.store == "redis" then
     local scheme = self.ca and "rediss" or "redis"
-    merged = { url = ("%s://tester:%s@127.0.0.1:%d"):format(scheme, self.password, self.port) }
-    merged.ca_file = self.ca
+    own = { url = ("%s://tester:%s@127.0.0.1:%d"):format(scheme, self.password, self.port) }
+    own.ca_file = self.ca
   end
-  for _, fields in ipairs { self.recipe.options or {}, given or {} } do
-    for name, value in pairs(fields) do
-      merged[name] = value
-    end
-  end
-  return merged
+  return merged(own, self.recipe.options, given)
 end
 
 --- A store in this server.
@@ -187,8 +184,8 @@ function Server:remove()
 end
 
 --- Makes and starts a server.
----@param kind "PostgreSQL"|"MySQL"|"Redis"
----@param tls { certificate: string, key: string, ca: string }? Redis: files; it then speaks nothing but TLS
+---@param kind "PostgreSQL"|"MySQL"|"Redis"|"Valkey"
+---@param tls { certificate: string, key: string, ca: string }? Redis, Valkey: files; it then speaks nothing but TLS
 ---@return support.DatabaseServer
 function database_server.start(kind, tls)
   local recipe, port = recipes[kind], free_port()

@@ -206,6 +206,26 @@ local function run_with_mishaps(world, most)
   return seen
 end
 
+--- Cuts a machine off that has just sent requests, until another has taken its tenants over. What it has sent must
+--- not arrive when the network is back, although its system would send it again.
+local function cut_off(world)
+  world.name, world.count = "late", 20 * world.concurrency
+  local lonely = world:begin(1, 0)
+  await("the first machine asks", function()
+    for tenant in pairs((judge.posts(world.service))) do
+      if tenant:find "^late" then
+        return true
+      end
+    end
+  end, world.patience)
+  world.places[1].link "down"
+  local other = world:begin(2, 0)
+  await("the second machine reports all", other.has_ended, world.patience)
+  world.places[1].link "up"
+  await("the first machine ends", lonely.has_ended, world.patience)
+  judge.check_posts((judge.posts(world.service)))
+end
+
 --- Seconds until the tenants of a killed machine are in progress on another.
 local function take_over(world)
   world.name, world.count = "other", world.concurrency
@@ -258,6 +278,9 @@ function machines.run(is_isolated)
     local seen = run_with_mishaps(world, setting("MISHAPS", is_isolated and 12 or 6))
     local told, lost = judge.check_all(world)
     world:check_end(lost)
+    if is_isolated then
+      cut_off(world)
+    end
     local seconds = take_over(world)
     local limit = 60 / 45 * world.lease + 5
     assert(seconds <= limit, ("taken over after %.1f s"):format(seconds))

@@ -13,6 +13,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -112,6 +114,16 @@ long platform_read_waiting(FILE *stream, void *memory, size_t room) {
 
 void platform_close_on_exec(intptr_t socket) {
     fcntl((int)socket, F_SETFD, FD_CLOEXEC);
+}
+
+void platform_limit_unacknowledged(intptr_t socket, double seconds) {
+#ifdef TCP_USER_TIMEOUT
+    unsigned milliseconds = (unsigned)(seconds * 1000);
+    setsockopt((int)socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
+#else
+    (void)socket;
+    (void)seconds;
+#endif
 }
 
 void platform_occupy_standard_descriptors(void) {

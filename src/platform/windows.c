@@ -127,6 +127,11 @@ void platform_close_on_exec(intptr_t socket) {
     SetHandleInformation((HANDLE)socket, HANDLE_FLAG_INHERIT, 0);
 }
 
+void platform_limit_unacknowledged(intptr_t socket, double seconds) {
+    (void)socket;
+    (void)seconds;
+}
+
 void platform_occupy_standard_descriptors(void) {
 }
 

@@ -7,13 +7,14 @@
 -- written some at a time, each time in a new row, which is kept after the run until the cooldowns in it have ended.
 -- The numbers in the tables' names change with their columns.
 --
--- Times are by the database's clock, in Unix seconds. Subjects and reports are percent-encoded, because they may contain
--- bytes that are no text in the database's encoding. Functions get an open `autopilot.store.Database`, and
+-- Times are by the database's clock, in Unix seconds. Subjects and reports are percent-encoded if they may contain bytes
+-- that are no text in the database's encoding. Functions get an open `autopilot.store.Database`, and
 -- raise where a statement fails.
 
 local database = require "autopilot.store.database"
 local json = require "autopilot.base.json"
 local percent_decoded = require("autopilot.base.url").percent_decoded
+local utf8 = rawget(_G, "utf8") -- Lua 5.3 and later
 
 local shared_run = {}
 
@@ -86,6 +87,7 @@ local take = [[WITH free AS (
   WHERE part.run = {run} AND part.number = free.number AND present.id = part.run
   RETURNING part.number, {now} - free.taken_at, free.round]]
 
+-- Reads the reports of this run, and those of other runs with a cooldown that still lasts: it binds this run, too.
 local read = [[SELECT part, {now} - taken_at, {now} - written_at, reports,
     run = present.id, report.round = present.round, report.round
   FROM autopilot_report_2 AS report, autopilot_run_2 AS present
@@ -99,7 +101,7 @@ local write = [[WITH given AS (
     SELECT * FROM ROWS FROM (
       json_to_recordset(CAST(? AS json)) AS
         (part INTEGER, count INTEGER, ok INTEGER, is_free BOOLEAN, is_unsettled BOOLEAN),
-      unnest(string_to_array(?, ' '))
+      unnest(string_to_array(?, chr(10)))
     ) AS given(part, count, ok, is_free, is_unsettled, reports)
   ), held AS (
     SELECT number, taken_at, round FROM autopilot_part_3
@@ -144,10 +146,17 @@ local forget = [[DELETE FROM autopilot_report_2 WHERE (part, id) IN (
   WHERE run NOT IN (SELECT id FROM autopilot_run_2) AND cooldown_end <= {now}
   FOR UPDATE SKIP LOCKED)]]
 
+--- Percent-encodes a JSON text, unless it is known to be ASCII without percent signs.
+local function encode_reports(text)
+  local is_plain = utf8 and utf8.len(text) == #text and not text:find("%", 1, true)
+  return is_plain and text or database.encode(text)
+end
+
 --- Adds the reports in one row to the tenants of its part, where they replace those of earlier rows.
 local function read_row(part, taken_for, written_for, reports, is_of_run, is_of_round, round)
   local tenants = part.tenants
-  for _, written in ipairs(json.decode(percent_decoded(reports))) do
+  reports = reports:find("%", 1, true) and percent_decoded(reports) or reports
+  for _, written in ipairs(json.decode(reports)) do
     local tenant = tenants[written.key] or { cooldown_left = 0 }
     tenants[written.key] = tenant
     tenant.cooldown_left = math.max(tenant.cooldown_left, (written.cooldown or 0) - written_for)
@@ -209,9 +218,9 @@ function shared_run.write(opened, id, worker, batch, holds, cooldown)
       is_free = hold.open == 0,
       is_unsettled = hold.is_unsettled,
     }
-    reports[index] = database.encode("[" .. table.concat(hold.reports, ",") .. "]")
+    reports[index] = encode_reports("[" .. table.concat(hold.reports, ",") .. "]")
   end
-  local given, texts = json.encode(rows), table.concat(reports, " ")
+  local given, texts = json.encode(rows), table.concat(reports, "\n")
   rows = run(opened, write, given, texts, id, worker, id, batch, cooldown, id, id, batch)
   for _, row in ipairs(rows) do
     lost[row[1]] = true

@@ -7,7 +7,8 @@
 -- tenant's record before they request a sync, because that machine may have requested one.
 --
 -- A machine sends no sync request when its lease is about to expire. It checks this right before each
--- request, by a steady clock that also runs while the process is stopped. Times in the database are those of
+-- request, by a steady clock that also runs while the process is stopped. If the network breaks down then, the system
+-- would send the request again when it is back: so the connection ends when the lease does. Times in the database are those of
 -- the database's clock, so the clocks of the machines may differ.
 
 local Tenants = require "autopilot.fleet.tenants"
@@ -17,6 +18,7 @@ local noted = require "autopilot.fleet.noted"
 local shared_run = require "autopilot.fleet.shared_run"
 
 ---@class autopilot.fleet.SharedState: autopilot.fleet.State
+---@field longest_way number seconds that a request may be on its way until the lease ends
 ---@field next_look number when to try again to take parts that other machines hold, steady clock
 ---@field before_call fun() called before each wait for the database, to send the requests that are ready
 ---@field elsewhere integer number of tenants reported by other machines, as of the last renewal
@@ -358,13 +360,15 @@ SharedState.__close = SharedState.close
 ---@return autopilot.fleet.SharedState?
 ---@return string? message one sentence
 return function(given)
+  local lease = given.lease or default_lease
   local self = setmetatable({
     now = given.now,
     clock = given.clock,
     prefix = given.host .. " ",
     cooldown_length = given.cooldown + given.cooldown_margin,
     worker = core.uuid(),
-    lease = given.lease or default_lease,
+    lease = lease,
+    longest_way = lease * (1 - until_last),
     waiting = {}, -- tenants of the list that are not handed out yet, by the number of their part
     waiting_count = 0,
     holds = {}, -- by number

@@ -7,6 +7,7 @@ local Timers = require "autopilot.fleet.timers"
 local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
 
+local byte = string.byte
 local most_ahead = 20000
 
 ---@alias autopilot.fleet.Tenant string|table an id or domain, or a table with it in `tenant`
@@ -74,7 +75,7 @@ local modulus = 2147483647 -- a prime; products stay exact in a double
 function Tenants.fraction_of(key)
   local hash = 5381
   for index = 1, #key do
-    hash = (hash * 1103515 + string.byte(key, index) * 12345 + 1) % modulus
+    hash = (hash * 1103515 + byte(key, index) * 12345 + 1) % modulus
   end
   for _ = 1, 3 do -- so that the last characters count as much as the first
     hash = (hash * 1103515 + 12345) % modulus

@@ -40,7 +40,10 @@ local function current_set(self)
   local loop, failure = self.loop, nil
   if not loop.set then
     self.process = core.process_id()
-    loop.set, failure = curl.transfer_set { concurrency = self.options.concurrency }
+    loop.set, failure = curl.transfer_set {
+      concurrency = self.options.concurrency,
+      unacknowledged = self.longest_way,
+    }
   end
   return loop.set, failure
 end
@@ -106,11 +109,12 @@ end
 
 --- Sends a request for a sync, unless the state says that it must not be sent any more.
 local function post(self, attempt, prepared, send, task)
+  local asked_at = core.clock() -- earlier than the answer, because the process may be stopped meanwhile
   local may_post = task.before_post and task.before_post()
   if may_post == false then
     return nil, curl.unsent("LEASE_ENDED", messages.LEASE_ENDED)
   end
-  attempt.send_within = type(may_post) == "number" and may_post or nil
+  attempt.send_by = type(may_post) == "number" and asked_at + may_post or nil
   local had_posted = task.has_posted
   task.has_posted = true -- until it has ended, it may have been sent
   local response, network = send(self, attempt, prepared)
@@ -157,7 +161,7 @@ local function transfer(self, attempt, prepared)
   coroutine.yield(added)
   local response, network = added:result()
   local was_aborted = network and network.name == "CURLE_ABORTED_BY_CALLBACK"
-  if attempt.send_within and was_aborted and network.delivered == "no" then
+  if attempt.send_by and was_aborted and network.delivered == "no" then
     return nil, curl.unsent("LEASE_ENDED", messages.LEASE_ENDED) -- the time for sending was over
   end
   return response, network
@@ -196,7 +200,9 @@ function Wire:wrap(inner)
 end
 
 --- Called when a run begins. A set made before a fork is not used in the child.
-function Wire:begin()
+---@param longest_way number? seconds after which a request that has not arrived must not arrive any more
+function Wire:begin(longest_way)
+  self.longest_way = longest_way
   self.is_cancelled = false
   if self.loop.set and self.process ~= core.process_id() then
     self.loop:forget_set()

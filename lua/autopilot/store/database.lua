@@ -134,6 +134,32 @@ local function connection_text(name)
   return name .. " " .. table.concat(timeouts, " ")
 end
 
+--- The host for MySQL, with the timeout of connecting: MariaDB's client library accepts settings in place of a host.
+local function host_text(host)
+  local text = host and (host:find "^/" and "socket=" or "host=") .. host
+  return ("connect-timeout=%d;%s"):format(Connection.patience, text or "")
+end
+
+--- Opens a connection of LuaDBI; raises an error if that fails.
+local function connect(library, given)
+  local name, host = given.database, given.host
+  if given.driver == "SQLite3" then
+    name = private_file(name)
+  elseif given.driver == "PostgreSQL" then
+    name = connection_text(name)
+  else
+    host = host_text(host)
+  end
+  local function try(place)
+    return library.Connect(given.driver, name, given.user, given.password, place, given.port)
+  end
+  local connection, message = try(host)
+  if not connection and host ~= given.host and message:find "Unknown .- host" then
+    connection, message = try(given.host) -- another client library takes the settings for a name
+  end
+  return checked(connection, message)
+end
+
 --- Opens a database.
 ---@param given autopilot.store.SqlOptions
 ---@param prepare fun(opened: autopilot.store.Database)? makes it ready; if it fails, the database is closed
@@ -146,14 +172,7 @@ function database.open(given, prepare, setup)
     local missing = "LuaDBI is missing: install lua-dbi-%s (Debian) or the rock luadbi-%s"
     error(missing:format(kind, kind), 0)
   end
-  local name = given.database
-  if given.driver == "SQLite3" then
-    name = private_file(name)
-  elseif given.driver == "PostgreSQL" then
-    name = connection_text(name)
-  end
-  local connection =
-    checked(library.Connect(given.driver, name, given.user, given.password, given.host, given.port))
+  local connection = connect(library, given)
   connection:autocommit(true)
   local self = { connection = connection, prepared = {} }
   return Connection.ready(self, database.close, function()
@@ -176,27 +195,43 @@ local function is_locked(raised)
   ) ~= nil
 end
 
---- Creates a table if it is missing.
+--- Returns why a table cannot be read, or nil. Raises an error if it is locked, or lacks a column.
+local function table_problem(self, name, form)
+  local columns = {}
+  for column in form:gmatch "[(,] ?(%l[%l_]*) %u" do
+    columns[#columns + 1] = column
+  end
+  local text = ("SELECT %s FROM %s WHERE 1 = 0"):format(table.concat(columns, ", "), name)
+  local is_fine, raised = pcall(database.run, self, text)
+  local problem = tostring(raised):match "^[^\r\n]*"
+  if is_fine then
+    return nil
+  elseif is_locked(raised) then
+    error(raised, 0)
+  elseif problem:lower():find "column" then
+    error(("the table %s has another form, and was left as it is (%s)"):format(name, problem), 0)
+  end
+  return problem
+end
+
+--- Creates a table if it is missing. Raises an error if it is there and cannot be used.
 ---@param self autopilot.store.Database
 ---@param name string
 ---@param form string its columns
 ---@param check_database fun()? called before it is created
 function database.make_table(self, name, form, check_database)
-  local exists = ("SELECT 1 FROM %s WHERE 1 = 0"):format(name)
-  local has_table, raised = pcall(database.run, self, exists)
-  if has_table then
+  if not table_problem(self, name, form) then
     return
-  elseif is_locked(raised) then
-    error(raised, 0)
   elseif check_database then
     check_database()
   end
   -- If another process has just created it, this fails or does nothing.
   local create = ("CREATE TABLE IF NOT EXISTS %s %s"):format(name, form)
   local is_created, complaint = pcall(database.run, self, create)
-  if not is_created and not pcall(database.run, self, exists) then
-    local problem = tostring(raised):match "^[^\r\n]*"
-    error(("%s, and it cannot be created: %s"):format(problem, complaint), 0)
+  local problem = table_problem(self, name, form)
+  if problem then
+    complaint = is_created and "" or ", and it cannot be created: " .. complaint
+    error(problem .. complaint, 0)
   end
 end
 

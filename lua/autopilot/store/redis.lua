@@ -33,6 +33,7 @@ local meanings = {
   LOADING = "the server is still loading its data",
   OOM = "the server's memory is full",
   MISCONF = "the server cannot save its data, and takes no writes",
+  WRONGTYPE = "another program's value of another type has this key",
   NOAUTH = "the server wants a password",
   WRONGPASS = "the server refuses the user or the password",
   NOPERM = "the user may not do this: it needs GET, SET, DEL and EVAL",

@@ -50,7 +50,7 @@ local url_parts = require "autopilot.base.url"
 ---@field token string?
 ---@field client_request_id string?
 ---@field retry_attempt integer? sent as `retry-attempt` when it is above 0
----@field send_within number? seconds after which the request is not sent any more
+---@field send_by number? on the clock of `autopilot.core`: the request is not sent later
 
 local http_options = lazy "autopilot.transport.http_options"
 
