@@ -249,7 +249,8 @@ describe("the documentation's shell commands", function()
   )
 
   for _, packages in ipairs {
-    "gcc libc6-dev make pkg-config libcurl4-openssl-dev liblua5.4-dev lua5.4 lua-cjson lua-argparse",
+    "gcc libc6-dev make pkg-config libcurl4-openssl-dev liblua5.4-dev lua5.4 lua-cjson "
+      .. "lua-argparse",
     "gcc libc6-dev make pkg-config libcurl4-openssl-dev liblua5.1-0-dev liblua5.4-dev",
     "nginx libnginx-mod-http-lua openssl lua5.4 lua-cjson lua-argparse",
   } do
