@@ -344,12 +344,11 @@ describe("the documentation's shell commands", function()
     name_packages
   )
 
-  local build = "gcc libc6-dev make pkg-config libcurl4-openssl-dev"
-  local run_time = "lua-cjson lua-argparse"
   for _, packages in ipairs {
-    ("%s liblua5.4-dev lua5.4 %s"):format(build, run_time),
-    build .. " liblua5.1-0-dev liblua5.4-dev",
-    "nginx libnginx-mod-http-lua openssl lua5.4 " .. run_time,
+    "gcc libc6-dev make pkg-config libcurl4-openssl-dev liblua5.4-dev lua5.4 lua-cjson "
+      .. "lua-argparse",
+    "gcc libc6-dev make pkg-config libcurl4-openssl-dev liblua5.1-0-dev liblua5.4-dev",
+    "nginx libnginx-mod-http-lua openssl lua5.4 lua-cjson lua-argparse",
   } do
     way("apt-get install " .. packages, name_packages)
   end
