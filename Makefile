@@ -256,9 +256,9 @@ install: all
 		rm "$(DESTDIR)$(DATADIR)/man/man1/autopilot-sync.1" # another system's build, or no argparse
 	$(foreach lua,$(installed_luas),$(call tell_path,$(lua),$(call lua_version,$(lua))))
 	@if [ -z "$(DESTDIR)" ] && ! $(command_lua) -e 'require "cjson.safe" require "argparse"' 2>/dev/null; then \
-		echo "The command needs $(command_lua) with two modules, of which something is missing. Debian:"; \
+		echo "The command needs $(command_lua), lua-cjson and argparse, and not all of them are here. Debian:"; \
 		echo "  apt-get install --no-install-recommends $(command_lua) lua-cjson lua-argparse"; \
-		echo "LuaRocks: lua-cjson, argparse. Then make install again: its man page is made with them."; \
+		echo "LuaRocks: lua-cjson, argparse. Then make install again, for the man page."; \
 	fi
 
 # Made of what reads the arguments.

@@ -134,6 +134,15 @@ describe("a fleet", function()
       ["autopilot.fleet: was called with a colon: write a full stop in its place"] = function()
         autopilot:fleet(given)
       end,
+      ["autopilot.client: unknown option 'tokn' (did you mean 'token'?)"] = function()
+        local made = autopilot.fleet { tenants = { "t" }, client = { tokn = "t" } }
+        return made
+      end,
+      ["autopilot.client: option 'token' must be what autopilot.token.azure_cli(…)"] = function()
+        local made =
+          autopilot.fleet { tenants = {}, client = { token = autopilot.token.azure_cli } }
+        return made
+      end,
     } do
       local message = mistakes.raised(function()
         wrong { deadline = 5 }

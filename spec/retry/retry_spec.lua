@@ -126,11 +126,13 @@ describe("a mistake in the options of a preset", function()
   end)
 
   it("is to call it with a colon", function()
+    local line = debug.getinfo(1, "l").currentline + 2
     local _, message = pcall(function()
       local made = retry:graph {}
       return made
     end)
-    assert.matches("autopilot%.retry%.graph: was called with a colon", message)
+    local expected = "retry_spec%%.lua:%d: autopilot%%.retry%%.graph: was called with a colon"
+    assert.matches(expected:format(line), message)
   end)
 end)
 

@@ -1,6 +1,8 @@
 --- The options of a fleet: what each means, and how they are checked.
 
+local client_options = require "autopilot.client.options"
 local core = require "autopilot.core"
+local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
 
 local fleet_options = {}
@@ -87,14 +89,17 @@ local function for_each_tenant(given)
   end
 end
 
---- Checks the options of a fleet. Raises what is wrong. A ready token for all is wrong unless `tenants` is a
--- list of one: it is the token of one tenant.
+--- Checks the options of a fleet. Raises what is wrong, also in a table of options for all clients. A ready token for
+-- all is wrong unless `tenants` is a list of one: it is the token of one tenant.
 ---@param given autopilot.FleetOptions
 ---@param level integer as for `error`
 ---@return table checked `client` and `arguments` are functions
 function fleet_options.check(given, level)
   local checked = options.check(name, rules, given, level + 1)
   local client, tenants = checked.client, checked.tenants
+  if not options.is_callable(client) then
+    client_options.check(merged(client, { tenant = client.tenant or "any" }), level + 1)
+  end
   local has_token = type(client) == "table" and type(rawget(client, "token")) == "string"
   if has_token and (options.is_callable(tenants) or #tenants > 1) then
     error(several:format(name), level + 1)
