@@ -69,6 +69,16 @@ describe("moments for people", function()
   it("are Unix seconds if the system has no date for them", function()
     assert.equal("100000000000000000000", text.time(1e20))
   end)
+
+  it("are Unix seconds if the system gives another date for them", function()
+    local date = os.date
+    rawset(os, "date", function(form)
+      return date(form, -2 ^ 31) -- as before Lua 5.3, where a time has 32 bits
+    end)
+    local shown = text.time(4e9)
+    rawset(os, "date", date)
+    assert.equal("4000000000", shown)
+  end)
 end)
 
 describe("counts for people", function()

@@ -3,6 +3,7 @@
 
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
+local libcurl = require "support.libcurl"
 local shell = require "autopilot.cli.emulate.shell"
 
 -- Two requests on one connection, with output in between; their results go to a file.
@@ -51,6 +52,28 @@ assert(require("autopilot").client({ token = arg[1], base_url = arg[2], http = h
 ignored()
 ]]
 
+-- Sends 100 requests at once, each of which needs a connection; prints how many have an answer.
+local crowding = [[
+local core = require "autopilot.core"
+local request = core.request {
+  method = "GET",
+  url = arg[2] .. "/beta/deviceManagement/windowsAutopilotSettings",
+  ca_file = arg[3],
+  http_version = "1.1",
+  proxy = "",
+}
+local set, transfers, answered = core.transfer_set { concurrency = 100 }, {}, 0
+for index = 1, 100 do
+  transfers[index] = set:add(request, { connect = 60, total = 60, token = arg[1] })
+end
+while set:step(1) > 0 do
+end
+for _, transfer in ipairs(transfers) do
+  answered = answered + (transfer:result() and 1 or 0)
+end
+print(answered)
+]]
+
 describe("a process that uses the library", function()
   local service, interpreter
 
@@ -67,10 +90,11 @@ describe("a process that uses the library", function()
     service:control("POST", "reset")
   end)
 
-  --- Runs a script with these redirections for the shell; its output.
-  local function run(script, redirections, more)
+  --- Runs a script with these redirections for the shell, which first runs the commands of `setting`; its output.
+  local function run(script, redirections, more, setting)
     local path, remove = files.temporary(script)
-    local line = ("trap '' PIPE; exec %s %s %s %s %s %s %s"):format(
+    local line = ("trap '' PIPE; %s exec %s %s %s %s %s %s %s"):format(
+      setting or "",
       interpreter,
       path,
       service.token,
@@ -123,5 +147,15 @@ describe("a process that uses the library", function()
     for name in after:gmatch "[^\n]+" do
       assert.is_true(known[name] or name:find "^/proc/%d+/fd$" ~= nil, name)
     end
+  end)
+
+  it("lets requests wait for a connection if it may open only a few", function()
+    if libcurl.is_between("8.10", "8.13") then
+      return pending "this libcurl may open more connections than its limit"
+    end
+    -- The process would inherit the descriptors that earlier specs have left open.
+    collectgarbage()
+    collectgarbage()
+    assert.equal("100\n", run(crowding, "</dev/null", nil, "ulimit -n 64;"))
   end)
 end)

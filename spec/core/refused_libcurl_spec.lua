@@ -72,4 +72,21 @@ esac
     assert.equal("libcurl 7.74.0 is too old: autopilot-sync needs 7.80.0 or later", sentence)
     assert.matches("headers", status)
   end)
+
+  it("before 7.80 is refused by the compiler, which LuaRocks calls for this file first", function()
+    local headers = folder .. "/headers"
+    shell.read('mkdir -p "$1/curl"', headers)
+    files.write(headers .. "/lua.h", "")
+    files.write(headers .. "/lauxlib.h", "")
+    --- The compiler's errors with the headers of a libcurl 7.MINOR.0.
+    local function errors_with(minor)
+      local version = "#define LIBCURL_VERSION_NUM 0x07%02x00\n#define LIBCURL_VERSION_MAJOR 7\n"
+        .. "#define LIBCURL_VERSION_MINOR %d\n#define LIBCURL_VERSION_PATCH 0\n"
+      files.write(headers .. "/curl/curl.h", version:format(minor, minor))
+      return shell.read('cc -E -I"$1" src/core.c 2>&1 >/dev/null | grep error', headers)
+    end
+    local sentence = "libcurl 7.74.0 is too old: autopilot-sync needs 7.80.0 or later"
+    assert.equal(sentence, errors_with(74):match "error: ([^\n]*)\n")
+    assert.equal("", errors_with(80))
+  end)
 end)

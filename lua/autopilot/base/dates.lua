@@ -121,10 +121,11 @@ end
 -- ---- For people ----------------------------------------------------------------------------------------
 
 --- Unix seconds in ISO 8601, UTC, whole seconds: `2026-07-23T11:23:15Z`. The number where the system has no date
--- for it: one of 32 bits has none after January 2038.
+-- for it: one of 32 bits has none after January 2038, and before Lua 5.3 gives a wrong one.
 function dates.show(seconds)
-  local ok, date = pcall(os.date, "!%Y-%m-%dT%H:%M:%SZ", math.floor(seconds))
-  return ok and date or ("%.0f"):format(seconds)
+  local whole = floor(seconds)
+  local ok, date = pcall(os.date, "!%Y-%m-%dT%H:%M:%SZ", whole)
+  return ok and dates.read_timestamp(date) == whole and date or ("%.0f"):format(seconds)
 end
 
 local duration_units = { { 86400, "d" }, { 3600, "h" }, { 60, "min" }, { 1, "s" } }

@@ -119,6 +119,14 @@ local function run_on_windows(checked, resource, tenant)
   return output, code or (find_answer(output) and 0 or 1)
 end
 
+--- Unix seconds of a local time, of which the Unix seconds as if it were UTC are given. Raises for one after
+-- January 2038 where the system's time has 32 bits.
+local function of_local_time(seconds)
+  local fields = os.date("!*t", math.floor(seconds))
+  fields.isdst = nil -- whether it is summer time is not told
+  return os.time(fields)
+end
+
 --- Unix seconds of a timestamp; one without a zone, as older versions write it, is in local time. Returns nil
 -- for anything else.
 local function read_timestamp(text)
@@ -126,9 +134,8 @@ local function read_timestamp(text)
   local is_local = text:find "^%d+%-%d+%-%d+[ T]%d+:%d+:[%d.]+$"
   local seconds = dates.read_timestamp(is_local and text:gsub(" ", "T") .. "Z" or text)
   if seconds and is_local then
-    local fields = os.date("!*t", math.floor(seconds))
-    fields.isdst = nil -- whether it is summer time is not told
-    return os.time(fields)
+    local ok, at = pcall(of_local_time, seconds)
+    return ok and at or nil
   end
   return seconds
 end
