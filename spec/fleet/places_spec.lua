@@ -18,7 +18,7 @@ end
 
 describe("a place in a fleet", function()
   it(
-    "that comes free in the turn of the deadline is no mistake for who has waited for it",
+    "that comes free as the deadline passes is freed again by the tenant that waited for it",
     function()
       local w = world.new()
       w.latency = 1

@@ -2,19 +2,14 @@
 
 local autopilot = require "autopilot"
 local fleet_world = require "support.fleet_world"
+local hostile = require "support.hostile_server"
 local socket = require "socket"
-
---- A server that never accepts, and its address.
-local function silent_server()
-  local listener = assert(socket.bind("127.0.0.1", 0))
-  local _, port = listener:getsockname()
-  return listener, "http://127.0.0.1:" .. port
-end
 
 describe("a fleet's request that was abandoned in its queue", function()
   -- One place for each host, and a server that never answers: the first has it, the others wait for it.
   local function run_against_silence(operation)
-    local listener, url = silent_server()
+    local listener = assert(socket.bind("127.0.0.1", 0)) -- never accepts
+    local url = "http://127.0.0.1:" .. select(2, listener:getsockname())
     local fleet, reports, waited = nil, {}, 0
     fleet = autopilot.fleet {
       tenants = { "t1", "t2", "t3" },
@@ -56,8 +51,7 @@ describe("a fleet's request that was abandoned in its queue", function()
   it(
     "was not delivered where no connection was made, also where its code fails afterwards",
     function()
-      local listener, url = silent_server()
-      listener:close() -- nobody listens there from now on
+      local refusing = hostile.refusing()
       local fleet = autopilot.fleet {
         tenants = { "t1" },
         operation = function(client)
@@ -65,13 +59,14 @@ describe("a fleet's request that was abandoned in its queue", function()
         end,
         client = {
           token = "token",
-          base_url = url,
+          base_url = refusing:url "",
           retry = false,
         },
       }
       for _, report in fleet:run() do
         assert.equal("no", report.delivered)
       end
+      refusing:close()
       assert.equal(1, fleet.summary.total)
     end
   )

@@ -125,7 +125,7 @@ end
 ---@return HostileServer
 function hostile.listen(script)
   local listener = bind()
-  assert(listener:listen(256)) -- whoever finds it full is made to wait a second
+  assert(listener:listen(256)) -- a client that finds it full waits for a second
   return new(script, listener)
 end
 

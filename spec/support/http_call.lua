@@ -5,7 +5,7 @@ local socket = require "socket"
 
 local http_call = {}
 
-local longest_wait = 60 -- seconds; whoever reaches it has failed
+local longest_wait = 60 -- seconds; a spec that reaches it has failed
 
 ---@class HttpCall
 local Call = {}

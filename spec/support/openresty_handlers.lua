@@ -147,6 +147,7 @@ function run.tenants()
   for index = 1, tonumber(arguments.count) do
     local client = new_client((index % 2 == 0 and "even-" or "odd-") .. index, {
       base_url = arguments.url,
+      timeout = { connect = 600, total = 600 },
       http = {
         ca_file = arguments.ca_file,
         version = arguments.versions and (index % 3 == 0 and "1.1" or "2") or nil,

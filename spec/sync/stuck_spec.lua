@@ -64,7 +64,7 @@ describe("a sync in progress for longer than stuck_after", function()
 
   it("is not reported if the stamps do not prove since when it runs", function()
     for _, given in ipairs {
-      { last_sync = 90000 }, -- the service began it by itself, nobody knows when
+      { last_sync = 90000 }, -- the service began it by itself, at an unknown time
       { trigger = 5000, last_sync = 5000 },
       { trigger = 5000, last_sync = 400 }, -- the one that was triggered has completed
       { status = "completed", trigger = 5000, last_sync = 90000 },

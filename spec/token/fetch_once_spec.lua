@@ -46,7 +46,7 @@ describe("a fetch for many callers", function()
     assert.is_true(virtual.time - 1000 < 6 * 100 * 0.001 + 0.01, virtual.time)
   end)
 
-  it("does not block even for a moment if the sleep is known to block", function()
+  it("does not sleep at all if the sleep is known to block", function()
     local real, slept = core.sleep, 0
     core.sleep = function()
       slept = slept + 1

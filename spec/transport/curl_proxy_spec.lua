@@ -6,7 +6,7 @@ local curl = require "autopilot.transport.curl"
 local hostile = require "support.hostile_server"
 local wire = require "support.wire"
 
--- The name is in the certificate; nobody resolves it but the proxy.
+-- The name is in the certificate; only the proxy resolves it.
 local service = "https://graph.example.test/x"
 local established = "HTTP/1.1 200 Connection established\r\nProxy-Secret: p\r\n\r\n"
 

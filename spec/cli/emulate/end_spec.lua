@@ -1,3 +1,4 @@
+local await = require "support.await"
 local cjson = require "cjson.safe"
 local emulate = require "autopilot.cli.emulate"
 local emulated_service = require "support.emulated_service"
@@ -22,6 +23,12 @@ local function is_gone_soon(folder)
   ]]
   return shell.read(wait, directory, first, rest) == "gone\n"
 end
+
+--- The processes that remove the folder, and must be gone with it: nginx, and the supervisor that has started it.
+local own_processes = [[
+  nginx=$(cat "$1/nginx.pid")
+  echo "$nginx" $(ps -o ppid= -p "$nginx")
+]]
 
 describe("the end of the emulated service", function()
   it("follows stop, which removes everything and may be called again", function()
@@ -53,12 +60,6 @@ describe("the end of the emulated service", function()
     assert.is_true(is_gone_soon(service.folder))
     service.stop()
   end)
-
-  --- The processes that must be gone: nginx, and the supervisor that has started it.
-  local own_processes = [[
-    nginx=$(cat "$1/nginx.pid")
-    echo "$nginx" $(ps -o ppid= -p "$nginx")
-  ]]
 
   local function are_gone_soon(processes)
     local wait = [[
@@ -143,13 +144,15 @@ end)
 
 describe("autopilot.cli.emulate.run", function()
   local interpreter = emulated_service.interpreter()
-  --- Runs it in its own process. Returns what it has printed up to the last line, its process
-  -- id, and a function that reads the rest, up to the end of everything it has started.
+
+  --- Runs it in its own process, which ignores SIGPIPE, as one with luasocket does. Returns what it has printed up to
+  -- the last line, its process id, and a function that reads the rest, up to the end of everything it has started.
   local function run(options, last_line, runner)
     local program = ('require("autopilot.cli.emulate").run({ %s }, print) print "returned"'):format(
       options
     )
-    local line = ('echo $$; export LUA_CPATH="$3"; exec %s "$1" -e "$2"'):format(runner or "")
+    local line = [[trap '' PIPE; echo $$; export LUA_CPATH="$3"; exec %s "$1" -e "$2" 2>&1]]
+    line = line:format(runner or "")
     local cpath = emulated_service.plain_cpath()
     local pipe = io.popen(shell.command(line, interpreter, program, cpath), "r")
     local process = pipe:read "*l"
@@ -218,6 +221,24 @@ describe("autopilot.cli.emulate.run", function()
       assert.is_true(is_gone_soon(folder))
     end)
   end
+
+  it("says nothing more when it is killed, also while its folder still exists", function()
+    local lines, process, finish = run("json = true", ".")
+    local folder = cjson.decode(lines[1]).ca_file:match "^(.*)/ca%.pem$"
+    local removers = shell.read(own_processes, folder)
+    local function signal_both(name)
+      shell.read("kill -s $1 $2", name, removers)
+    end
+    await("it watches the folder", function()
+      return select(2, shell.read('ps -o pid= --ppid "$1"', process):gsub("%d+", "")) == 2
+    end)
+    signal_both "STOP" -- they would remove the folder
+    shell.read('kill -KILL "$1"', process)
+    local rest = finish()
+    signal_both "CONT"
+    assert.equal("", rest)
+    assert.is_true(is_gone_soon(folder))
+  end)
 
   it("leaves nothing behind after SIGKILL of its whole process group", function()
     if shell.read "command -v setsid" == "" then

@@ -118,7 +118,7 @@ end
 --- Returns when the service's folder is gone. It waits in short steps, because Lua notices an interrupt only between
 -- two instructions.
 local function wait_for_end(service)
-  local still_there = '[ -d "$1" ] && sleep 1 && [ -d "$1" ] && echo yes'
+  local still_there = 'exec 2>/dev/null; [ -d "$1" ] && sleep 1 && [ -d "$1" ] && echo yes'
   while shell.read(still_there, service.folder) ~= "" do
   end
 end
