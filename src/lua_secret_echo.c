@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* TELLING characters of a secret in a row count as a part of it, as in redact.lua. Every such part
- * contains one of the blocks of BLOCK bytes at every STEP bytes. */
+ * contains one of the blocks of BLOCK bytes that end at TELLING and at every STEP bytes after it. */
 enum { LONGEST = 1000, TELLING = 16, BLOCK = 5, STEP = TELLING - BLOCK + 1 };
 
 struct text {
@@ -69,8 +69,8 @@ static bool repeats(struct text secret, struct text text) {
     if (secret.length < TELLING) {
         return stands_in(secret, text);
     }
-    for (size_t at = 0; at + BLOCK <= text.length; at += STEP) {
-        if (stands_in((struct text){text.bytes + at, BLOCK}, secret)) {
+    for (size_t end = TELLING; end <= text.length; end += STEP) {
+        if (stands_in((struct text){text.bytes + end - BLOCK, BLOCK}, secret)) {
             return true;
         }
     }

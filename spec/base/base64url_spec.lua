@@ -25,6 +25,10 @@ describe("autopilot.base.base64url", function()
       local text = table.concat(bytes)
       assert.are.equal(text, base64url.decode(base64url.encode(text)))
     end
+    for length = 3000, 3100 do
+      local text = ("\0\255abc"):rep(700):sub(1, length)
+      assert.are.equal(text, base64url.decode(base64url.encode(text)))
+    end
   end)
 
   it("reads both alphabets, with padding and without", function()

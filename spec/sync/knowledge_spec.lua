@@ -12,7 +12,7 @@ local function new(cooldown)
     return 5000
   end
   local clock = ServiceClock.new { now = now, clock = now }
-  return TenantMemory.new(cooldown or 600, 10, clock), clock
+  return TenantMemory.new({ cooldown = cooldown or 600, cooldown_margin = 10 }, clock), clock
 end
 
 local function record(trigger, last_sync, status)

@@ -89,7 +89,7 @@ function Client.new(service, token, tenant)
     on_event = service.on_event or false,
     shared = false,
     service_clock = clock,
-    memory = Knowledge.new(checked.cooldown, checked.cooldown_margin, clock),
+    memory = Knowledge.new(checked, clock),
   }, service.client_metatable)
   if checked.store then
     self.shared = require("autopilot.share.claim").new(self, checked.store)

@@ -46,9 +46,9 @@ local function check_token(token)
 end
 
 local function check_tenant(tenant)
-  local is_wrong = tenant == "" or #tenant > longest_tenant or tenant:find("/", 1, true)
-  if not is_wrong and tenant:find "[^!-~]" then
-    is_wrong = tenant:find "[%c%s]" or require("autopilot.base.sentence").clean(tenant) ~= tenant
+  local is_wrong = #tenant > longest_tenant
+  if not is_wrong and not tenant:find "^[!-.0-~]+$" then -- visible ASCII without a slash
+    is_wrong = tenant:find "[%c%s/]" or require("autopilot.base.sentence").clean(tenant) ~= tenant
   end
   local is_cut = tenant:find "^%x+%-%x+%-%x+%-%x+%-%x+$" and #tenant ~= 36
   local hint = is_cut and (": an id has 36 characters, this one %d"):format(#tenant) or ""

@@ -146,9 +146,9 @@ end
 
 --- Seconds until the cooldown of a sync ends.
 local function life_of(self, sync)
-  local memory = self.client.memory
-  local cooldown = memory.cooldown > 0 and memory.cooldown + memory.margin or usual_cooldown
-  return sync and sync.triggered_at + cooldown - self.client.options.clock() or 0
+  local cooldown, options = self.client.memory.cooldown, self.client.options
+  local seconds = cooldown > 0 and cooldown + options.cooldown_margin or usual_cooldown
+  return sync and sync.triggered_at + seconds - options.clock() or 0
 end
 
 --- Applies a Retry-After that another client received. Its second key in the store expires when it ends,

@@ -21,29 +21,24 @@
 ---@field failed_trigger number? the latest trigger whose sync a record showed as failed; the service's clock
 ---@field cooldown number seconds: as configured, or as learnt from the service's answers
 ---@field learned { cooldown: number, before: number }? a change of `cooldown` that no report contains yet
----@field package told number the configured cooldown
+---@field package options { cooldown: number, cooldown_margin: number } seconds, as configured
 ---@field package was_shorter boolean? a shorter cooldown was learnt, and turned out to be too short
 ---@field stuck_trigger number? the trigger of the sync that an event `stuck` was about; the service's clock
 ---@field package refused_at number? when the last refusal without Retry-After came
 local TenantMemory = {}
 TenantMemory.__index = TenantMemory
 
----@param cooldown number seconds; 0 switches off everything but Retry-After
----@param margin number seconds that are added to the cooldown
+---@param options { cooldown: number, cooldown_margin: number } seconds; cooldown 0: only Retry-After counts
 ---@param service_clock autopilot.ServiceClock
 ---@return autopilot.TenantMemory
-function TenantMemory.new(cooldown, margin, service_clock)
-  return setmetatable({
-    cooldown = cooldown,
-    told = cooldown,
-    margin = margin,
-    service_clock = service_clock,
-  }, TenantMemory)
+function TenantMemory.new(options, service_clock)
+  local self = { options = options, cooldown = options.cooldown, service_clock = service_clock }
+  return setmetatable(self, TenantMemory)
 end
 
 --- The seconds that must pass between two syncs: cooldown and margin.
 local function interval_of(self)
-  return self.cooldown + self.margin
+  return self.cooldown + self.options.cooldown_margin
 end
 
 --- Remembers a sync, unless a later one is known.
@@ -164,9 +159,9 @@ end
 -- another client's sync, or from an earlier refusal that started the cooldown again.
 ---@param sent_at number
 function TenantMemory:learn_from_refusal(sent_at)
-  if self.cooldown < self.told and self:known_end() <= sent_at then
+  if self.cooldown < self.options.cooldown and self:known_end() <= sent_at then
     self.was_shorter = true
-    learn(self, self.told)
+    learn(self, self.options.cooldown)
   end
 end
 
