@@ -89,22 +89,17 @@ function key_files.read(folder, name)
   return assert(files.read(folder .. "/" .. name), name)
 end
 
-local schemes = {
-  PS256 = "-sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32",
-  RS256 = "",
-}
-
---- What the openssl command says of a signature.
+--- What the openssl command says of a signature (PS256).
 ---@param folder string
 ---@param public string the file with the public key
 ---@return boolean
-function key_files.verify(folder, public, algorithm, text, signature)
+function key_files.verify(folder, public, text, signature)
   for name, content in pairs { text = text, signature = signature } do
     files.write(folder .. "/" .. name, content)
   end
-  local command = "cd '%s' && openssl dgst -sha256 -verify '%s' %s -signature signature text "
-    .. ">/dev/null 2>&1"
-  return succeeds(command:format(folder, public, schemes[algorithm]))
+  local command = "cd '%s' && openssl dgst -sha256 -verify '%s' -sigopt rsa_padding_mode:pss "
+    .. "-sigopt rsa_pss_saltlen:32 -signature signature text >/dev/null 2>&1"
+  return succeeds(command:format(folder, public))
 end
 
 return key_files

@@ -1,6 +1,5 @@
 --- An RSA private key with its certificate: reads both out of PEM (RFC 7468) or a PFX file, the key plain or
--- encrypted (RFC 5958, 8018, 1421), and signs with the key: RSASSA-PSS or RSASSA-PKCS1-v1_5 over SHA-256 (RFC 7518
--- section 3).
+-- encrypted (RFC 5958, 8018, 1421), and signs with the key: RSASSA-PSS over SHA-256 (RFC 7518 section 3.5).
 --
 -- OpenSSL does the work, through luaossl, which lacks two things. It accepts a passphrase for PKCS #12 (RFC 7292),
 -- but not for a key. So an encrypted key is wrapped in PKCS #12 in memory, and OpenSSL decrypts it with any
@@ -291,10 +290,8 @@ local function encode_pss(text, salt, length, limit)
   return table.concat(masked) .. hash .. "\188"
 end
 
--- Each signs a text, and raises where OpenSSL cannot.
-local signers = {}
-
-function signers.PS256(key, text)
+--- Signs a text (PS256); raises where OpenSSL cannot.
+local function sign(key, text)
   -- The encoded message has one bit less than the modulus.
   local modulus = key:getParameters("n"):toBinary()
   local length, limit = #modulus, 128
@@ -311,14 +308,10 @@ function signers.PS256(key, text)
   return key:encrypt(signature, plain) == encoded and signature or nil
 end
 
-function signers.RS256(key, text)
-  return key:sign(openssl.digest.new("sha256"):update(text))
-end
-
 ---@class autopilot.token.KeyPair
 ---@field certificate table of luaossl; of several certificates, the one of the key
 --- Signs a text; nil where OpenSSL cannot sign with this key.
----@field sign fun(algorithm: "PS256"|"RS256", text: string): string?
+---@field sign fun(text: string): string?
 
 --- Reads key and certificate. Its messages contain no part of key or passphrase.
 ---@param given autopilot.token.ClientCertificateOptions
@@ -340,8 +333,8 @@ return function(given)
   local key = find_key(key_text, ask_for_passphrase, source_of(place or given.certificate))
   return {
     certificate = find_certificate(text, key, source_of(given.certificate)),
-    sign = function(algorithm, unsigned)
-      local ok, signature = pcall(signers[algorithm], key, unsigned)
+    sign = function(unsigned)
+      local ok, signature = pcall(sign, key, unsigned)
       return ok and signature or nil
     end,
   }
