@@ -93,7 +93,7 @@ describe("tenants of a fleet with short deadlines", function()
             timeout = { connect = 10, total = 30 },
           }
           return nil, "no answer"
-        end, { share = false }),
+        end),
       },
     }):run { on_report = function() end }
     assert.are.same({}, w:events_of "circuit_opened")
