@@ -65,40 +65,50 @@ describe("autopilot.base.redact.text", function()
     assert.equal("a b", redact.text("a b", { "\\\\", "&shy;" }))
   end)
 
-  it("takes out a beginning of at least 16 characters, as far as it goes", function()
-    for length = 16, #opaque do
+  it("withholds a text with a beginning of at least 16 characters", function()
+    for length = 16, #opaque - 1 do
       local text = "'" .. opaque:sub(1, length) .. "\1 cut"
-      assert.equal("'[redacted]\1 cut", redact.text(text, { opaque }))
+      assert.equal("[redacted]", redact.text(text, { opaque }))
     end
     local text = "'" .. opaque:sub(1, 15) .. "... cut"
     assert.equal(text, redact.text(text, { opaque }))
   end)
 
-  it("takes out parts that overlap, as one", function()
-    local text, secret =
-      "<0123456789abcdefghijklmnop>", "0123456789abcdefghij 456789abcdefghijklmnop"
-    assert.equal("<[redacted]>", redact.text(text, { secret }))
+  it("withholds a text with any part, beside the whole secret, too", function()
+    local secret = "0123456789abcdefghijklmnopqrstuvwxyz"
+    for _, part in ipairs { secret:sub(3, 18), secret:sub(-16), secret:sub(2) } do
+      assert.equal("[redacted]", redact.text("<" .. part .. ">", { secret }))
+      assert.equal("[redacted]", redact.text(secret .. " and " .. part, { "other", secret }))
+    end
+    local text = "<" .. secret:sub(3, 17) .. "> " .. secret
+    assert.equal("<23456789abcdefg> [redacted]", redact.text(text, { secret }))
   end)
 
-  it("takes out each part of 16 characters between dots, whole or cut", function()
+  it("withholds a text with a part in which another secret stands", function()
+    local secret = "0123456789abcdefghijklmnopqrstuvwxyz"
+    assert.equal("[redacted]", redact.text("<6789abcdefghijklmnop>", { "abcdef", secret }))
+    assert.equal("[redacted]", redact.text("<6789abcdefghijklmnop>", { secret, "abcdef" }))
+  end)
+
+  it("knows each part of 16 characters between dots, whole or cut", function()
     local token = "part-one-of-sixteen.part-two-of-sixteen.tail.part-four-of-sixteen"
     for _, name in ipairs { "one", "two", "four" } do
       local part = "part-" .. name .. "-of-sixteen"
-      assert.equal("<[redacted]>", redact.text("<" .. part .. ">", { token }))
-      assert.equal("<[redacted]>", redact.text("<" .. part:sub(1, 16) .. ">", { token }))
+      assert.equal("[redacted]", redact.text("<" .. part .. ">", { token }))
+      assert.equal("[redacted]", redact.text("<" .. part:sub(1, 16) .. ">", { token }))
       assert.equal(
         "<" .. part:sub(1, 15) .. ">",
         redact.text("<" .. part:sub(1, 15) .. ">", { token })
       )
     end
-    assert.equal("<[redacted]>", redact.text("<part-two-of-sixteen.tail.part-four>", { token }))
+    assert.equal("[redacted]", redact.text("<part-two-of-sixteen.tail.part-four>", { token }))
     assert.equal("the tail of it all", redact.text("the tail of it all", { token }))
     local edges = "head.fifteen-letters.sixteen--letters.fifteen-letterz"
     for _, text in ipairs { "a fifteen-letters b", "a fifteen-letterz b" } do
       assert.equal(text, redact.text(text, { edges }))
     end
-    assert.equal("a [redacted] b", redact.text("a sixteen--letters b", { edges }))
-    assert.equal("a [redacted] b", redact.text("a sixteen--letters b", { "head.sixteen--letters" }))
+    assert.equal("[redacted]", redact.text("a sixteen--letters b", { edges }))
+    assert.equal("[redacted]", redact.text("a sixteen--letters b", { "head.sixteen--letters" }))
   end)
 
   it("withholds a text with a percent-encoded one, as a URL or as a form writes it", function()

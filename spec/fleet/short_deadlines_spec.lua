@@ -93,7 +93,7 @@ describe("tenants of a fleet with short deadlines", function()
             timeout = { connect = 10, total = 30 },
           }
           return nil, "no answer"
-        end, { share = false }),
+        end),
       },
     }):run { on_report = function() end }
     assert.are.same({}, w:events_of "circuit_opened")
@@ -130,7 +130,7 @@ describe("tenants of a fleet with short deadlines", function()
     assert.is_true(asked < 12, asked)
   end)
 
-  it("leave their own circuit closed", function()
+  it("of one tenant leave the circuit closed", function()
     local tries = 0
     local _, w, reports = run(0.1, 3, 1, {
       tenants = { "t1" },

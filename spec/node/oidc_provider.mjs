@@ -39,7 +39,7 @@ server.listen(0, "127.0.0.1", async () => {
     routes: { token: "/contoso/oauth2/v2.0/token" },
     scopes: ["openid", "offline_access", settings.scope],
     clientAuthMethods: ["client_secret_post", "private_key_jwt", "none"],
-    enabledJWA: { clientAuthSigningAlgValues: ["PS256", "RS256"] },
+    enabledJWA: { clientAuthSigningAlgValues: ["PS256"] },
     features: { clientCredentials: { enabled: true }, devInteractions: { enabled: false } },
     rotateRefreshToken: true,
     findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),

@@ -27,9 +27,7 @@ pkcs8 des3.pem -v2 des3 -v2prf hmacWithSHA384
 pkcs8 scrypt.pem -scrypt
 pkcs8 camellia.pem -v2 camellia-256-cbc
 pkcs8 pbe1.pem -v1 PBE-SHA1-3DES
-for cipher in aes128 aes256 des3 camellia128; do
-  openssl rsa -in key.pem -traditional -"$cipher" -passout env:P -out "older_$cipher.pem"
-done
+openssl rsa -in key.pem -traditional -aes256 -passout env:P -out older.pem
 cat odd_certificate.pem certificate.pem key.pem >together.pem
 openssl x509 -in certificate.pem -noout -pubkey >public.pem
 openssl x509 -in odd_certificate.pem -noout -pubkey >odd_public.pem
@@ -89,22 +87,17 @@ function key_files.read(folder, name)
   return assert(files.read(folder .. "/" .. name), name)
 end
 
-local schemes = {
-  PS256 = "-sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32",
-  RS256 = "",
-}
-
---- What the openssl command says of a signature.
+--- What the openssl command says of a signature (PS256).
 ---@param folder string
 ---@param public string the file with the public key
 ---@return boolean
-function key_files.verify(folder, public, algorithm, text, signature)
+function key_files.verify(folder, public, text, signature)
   for name, content in pairs { text = text, signature = signature } do
     files.write(folder .. "/" .. name, content)
   end
-  local command = "cd '%s' && openssl dgst -sha256 -verify '%s' %s -signature signature text "
-    .. ">/dev/null 2>&1"
-  return succeeds(command:format(folder, public, schemes[algorithm]))
+  local command = "cd '%s' && openssl dgst -sha256 -verify '%s' -sigopt rsa_padding_mode:pss "
+    .. "-sigopt rsa_pss_saltlen:32 -signature signature text >/dev/null 2>&1"
+  return succeeds(command:format(folder, public))
 end
 
 return key_files

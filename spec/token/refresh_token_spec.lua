@@ -223,7 +223,6 @@ describe("autopilot.token.refresh_token", function()
         certificate = "hush.pem",
       },
       ["option 'private_key' needs the option 'certificate'"] = with { private_key = "hush.pem" },
-      ["option 'algorithm' needs the option 'certificate'"] = with { algorithm = "RS256" },
       ["option 'passphrase' needs the option 'certificate'"] = with {
         client_secret = secret,
         passphrase = "hush",

@@ -18,14 +18,13 @@ describe("the options of a cache with a store", function()
       { { store = stores.memory() }, "option 'store' needs option 'identity'" },
       {
         { store = stores.memory(), identity = "app" },
-        "option 'store' needs option 'encryption_key', or share = 'plain'",
+        "option 'store' needs option 'encryption_key'",
       },
       {
         { store = stores.memory(), identity = "app", encryption_key = "password" },
         "option 'encryption_key' must have at least 32 random bytes",
       },
       { { store = {} }, "option 'store' must have a method 'add'" },
-      { { share = true }, "option 'share' must be 'plain' or false" },
     } do
       local message = mistake(case[1])
       assert.is_truthy(message:find(case[2], 1, true), message)

@@ -1,6 +1,6 @@
 -- What the cache writes into a store of tokens, and what it reads there.
 
-local cached = require "autopilot.token.cached"
+local sealed_text = require "autopilot.token.sealed_text"
 local token_store = require "support.token_store"
 
 local world
@@ -37,32 +37,16 @@ describe("what is in the store", function()
     assert.is_nil(all:find(token_store.encryption_key, 1, true))
   end)
 
-  it("is the plain token only with share = 'plain'", function()
-    local seen = spy()
-    local fetched = token_store.source()
-    local options = { store = world.store, identity = "app", share = "plain" }
-    assert.are.equal("token-1", (cached(fetched.provider, options)(world:asking())))
-    assert.are.equal("token-1", (cached(fetched.provider, options)(world:asking())))
-    assert.is_truthy(table.concat(seen, "\n"):find("token-1", 1, true))
-  end)
-
-  it("is nothing with share = false", function()
-    local seen = spy()
-    local fetched = token_store.source()
-    assert.are.equal("token-1", (world:worker(fetched.provider, { share = false })(world:asking())))
-    assert.are.same({}, seen)
-  end)
-
-  --- The token of a worker whose store has this value for every key but those of claims.
-  local function token_beside(value, given)
+  --- The token of a worker whose store has this value for every key but those of claims. `seal` encrypts it.
+  local function token_beside(value, seal)
     world = token_store.new()
     local real = world.store
     world:replace {
       get = function(_, name)
-        return name:find ":claim$" and real:get(name) or value
+        return name:find ":claim$" and real:get(name) or seal and seal(name, value) or value
       end,
     }
-    return (world:worker(token_store.source().provider, given)(world:asking()))
+    return (world:worker(token_store.source().provider)(world:asking()))
   end
 
   local good = '{"token":"good","obtained_at":1700000000%s}'
@@ -74,8 +58,13 @@ describe("what is in the store", function()
     end
   end)
 
-  it("is ignored when it is plain, and not in the form of a worker", function()
-    assert.are.equal("good", token_beside(good:format "", { share = "plain" }))
+  it("is ignored when it is not encrypted, or not in the form of a worker", function()
+    local sealing = assert(sealed_text.new(token_store.encryption_key))
+    local function seal(name, value)
+      return sealing:seal(name, value)
+    end
+    assert.are.equal("good", token_beside(good:format "", seal))
+    assert.are.equal("token-1", token_beside(good:format ""))
     for _, value in ipairs {
       "5",
       '{"token":5,"obtained_at":1700000000}',
@@ -88,7 +77,7 @@ describe("what is in the store", function()
       good:format ',"fresh_until":"1700003600"',
       good:format ',"claims":5',
     } do
-      assert.are.equal("token-1", token_beside(value, { share = "plain" }), value)
+      assert.are.equal("token-1", token_beside(value, seal), value)
     end
   end)
 

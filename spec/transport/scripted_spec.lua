@@ -9,22 +9,17 @@ local function request(url)
   }
 end
 
---- What a mistake in the script raises, the same by both ways to make one, at the caller's line.
+--- What a mistake in the script raises, at the caller's line.
 local function mistake(script)
-  local messages = {}
-  for index, make in ipairs { scripted, scripted.new } do
-    local line = debug.getinfo(1, "l").currentline + 2
-    local ok, message = pcall(function()
-      local transport = make(script)
-      return transport
-    end)
-    assert.is_false(ok)
-    local expected = "scripted_spec%.lua:" .. line .. ": (autopilot%.transport%.scripted: .*)"
-    assert.matches(expected, message)
-    messages[index] = message:match(expected)
-  end
-  assert.equal(messages[1], messages[2])
-  return messages[1]
+  local line = debug.getinfo(1, "l").currentline + 2
+  local ok, message = pcall(function()
+    local transport = scripted(script)
+    return transport
+  end)
+  assert.is_false(ok)
+  local expected = "scripted_spec%.lua:" .. line .. ": (autopilot%.transport%.scripted: .*)"
+  assert.matches(expected, message)
+  return message:match(expected)
 end
 
 describe("autopilot.transport.scripted", function()
@@ -38,10 +33,6 @@ describe("autopilot.transport.scripted", function()
     assert.equal(3, #transport.requests)
     assert.equal("https://two/", transport.requests[2].url)
     assert.same(request "https://three/", transport.requests[3])
-  end)
-
-  it("does the same with new", function()
-    assert.equal(204, scripted.new({ { status = 204 } })(request()).status)
   end)
 
   it("fills in what the HTTP layer always has", function()
@@ -215,16 +206,10 @@ describe("autopilot.transport.scripted", function()
       ["answer 1: header 'a' must be a string, a number or a list"] = {
         { status = 200, headers = { a = true } },
       },
-      ["answer 1: header 'b' must be a string, a number or a list"] = {
-        { status = 200, headers = { b = {} } },
-      },
       ["answer 1: header 'c' must be a string, a number or a list"] = {
-        { status = 200, headers = { c = { 1 } } },
+        { status = 200, headers = { c = { {} } } },
       },
-      ["answer 1: header 'a' is given twice"] = {
-        { status = 200, headers = { a = "1", A = "2" } },
-      },
-      ["answer 1: header names must be strings %(got 1%)"] = {
+      ["answer 1: header '1' must be a string, a number or a list"] = {
         { status = 200, headers = { "a" } },
       },
       ["answer 1: unknown option 'status'"] = { { status = 200, network = {} } },
@@ -234,10 +219,7 @@ describe("autopilot.transport.scripted", function()
       },
       ["did you mean 'network%.timeout'"] = { { network = { timout = true } } },
       ["answer 1: option 'network' must be a table"] = { { network = "down" } },
-      ["answer 2: must be a table or a function %(got nil%)$"] = {
-        { status = 204 },
-        [3] = { status = 204 },
-      },
+      ["unknown option '3'$"] = { { status = 204 }, [3] = { status = 204 } },
       ["answer 1: must be a table or a function %(got number%)$"] = { 204 },
       ["unknown option 'lst' %(did you mean 'last'%?%)$"] = { { status = 204 }, lst = "repeat" },
       ["unknown option '1%.5'$"] = { [1.5] = { status = 204 } },
@@ -260,11 +242,5 @@ describe("autopilot.transport.scripted", function()
     local ok, message = pcall(transport, request())
     assert.is_false(ok)
     assert.matches("what the function of answer 1 returned: option 'status' must be", message)
-  end)
-
-  it("refuses a request that is not a table", function()
-    local ok, message = pcall(scripted { { status = 204 } }, "https://example.com/")
-    assert.is_false(ok)
-    assert.matches("a request must be a table", message)
   end)
 end)

@@ -1,9 +1,9 @@
 --- Takes secrets out of texts that a service sent, before they reach a report, an event or a log.
 --
 -- A service may echo a secret that it was sent: the whole or a part of it, as it is or encoded, or with
--- blanks, tags and invisible characters in between. A secret that is in a text unchanged is replaced by a
--- mark. A text that hides a secret in another form is withheld as a whole. Anything else that looks like a
--- token is replaced too.
+-- blanks, tags and invisible characters in between. A whole secret that is in a text unchanged is replaced by
+-- a mark, and so is anything else that looks like a token. A text that repeats a part of a secret, or hides
+-- it in another form, is withheld.
 --
 -- 16 characters of a secret in a row count as a part of it: fewer may be there by chance. A secret that is
 -- shorter is searched for as a whole. The work is linear in the length of the text.
@@ -26,9 +26,6 @@ local step = shortest_part - block + 1
 
 -- A secret that is shorter is replaced only where it is a whole word: it would shred every text.
 local shortest_anywhere = 4
-
--- A secret that is shorter is not searched for across blanks and tags: "12 34" is not the secret "1234".
-local shortest_hidden = 8
 
 -- More layers of encoding than a chain of programs makes by mistake.
 local most_layers = 5
@@ -93,32 +90,25 @@ local preparations = {
   end,
 }
 
---- A reading is a form in which a text may be read: `text`, and `plain`, the parts of the secret that stand in the
--- text as they are, which are decoded with it.
-local function changed(reading, change)
-  return { text = change(reading.text), plain = change(reading.plain) }
-end
-
---- The readings of a text, each once: as it is, and after each step of decoding; with its tags, and without. Nil if
--- there are too many layers of encoding.
+--- The forms in which a text may be read, each once: as it is, and after each step of decoding; with its tags, and
+-- without. Nil if there are too many layers of encoding.
 ---@param steps (fun(text: string): string)[] the decoders to use
 local function readings_of(whole, steps)
   local readings, has = {}, {}
   local function add(reading)
-    for _, form in ipairs { reading, changed(reading, untagged) } do
-      local key = form.text .. "\0" .. form.plain
-      readings[#readings + 1] = not has[key] and form or nil
-      has[key] = true
+    for _, form in ipairs { reading, untagged(reading) } do
+      readings[#readings + 1] = not has[form] and form or nil
+      has[form] = true
     end
   end
   for _, prepare in ipairs(preparations) do
-    local reading, layers, before = changed(whole, prepare), 0
+    local reading, layers, before = prepare(whole), 0
     add(reading)
     repeat
       before, layers = reading, layers + 1
       for _, decode in ipairs(steps) do
-        local after = changed(reading, decode)
-        if after.text ~= reading.text then
+        local after = decode(reading)
+        if after ~= reading then
           reading = after
           add(reading)
         end
@@ -152,28 +142,17 @@ local function pieces_of(secret, length)
   return pieces
 end
 
---- The end of the parts that overlap or touch the part at `start`, one after the other.
-local function end_of_parts(text, start, parts)
-  local finish = start + shortest_part - 1
-  repeat
-    start = start + 1
-    finish = parts[text:sub(start, start + shortest_part - 1)] and start + shortest_part - 1
-      or finish
-  until start > finish
-  return finish
-end
-
---- Makes the function that finds parts of a long secret. It looks up pieces of the text in sets, so that no text and no
--- secret makes it slow.
+--- Makes a function that tells whether a text repeats a part of a long secret. It looks up pieces of the text in sets,
+-- so that no text and no secret makes it slow.
 local function part_finder(secret)
   local blocks, parts = pieces_of(secret, block), nil
-  return function(text, from)
-    for at = from, #text - block + 1, step do
+  return function(text)
+    for at = 1, #text - block + 1, step do
       if blocks[text:sub(at, at + block - 1)] then
         parts = parts or pieces_of(secret, shortest_part)
-        for start = math.max(from, at - step + 1), at do
+        for start = math.max(1, at - step + 1), at do
           if parts[text:sub(start, start + shortest_part - 1)] then
-            return start, end_of_parts(text, start, parts)
+            return true
           end
         end
       end
@@ -181,36 +160,28 @@ local function part_finder(secret)
   end
 end
 
-local function find_word(text, from, word)
-  local start, finish = text:find(word, from, true)
-  while start and (text:find("^%w", finish + 1) or start > 1 and text:find("^%w", start - 1)) do
-    start, finish = text:find(word, finish + 1, true)
+--- Finds a whole secret, from a position on; a short one only where it is a word. An empty secret is never found.
+local function find_whole(text, secret, from)
+  if secret == "" then
+    return nil
+  end
+  local start, finish = text:find(secret, from, true)
+  while
+    start
+    and #secret < shortest_anywhere
+    and (text:find("^%w", finish + 1) or start > 1 and text:find("^%w", start - 1))
+  do
+    start, finish = text:find(secret, finish + 1, true)
   end
   return start, finish
 end
 
---- Makes a function that finds where a text repeats a secret, from a position on. An empty secret is never found.
+--- Makes a function that tells whether a text repeats a secret, or a part of a long one.
 local function finder_of(secret)
-  if #secret >= shortest_part then
-    return part_finder(secret)
-  end
-  return function(text, from)
-    if #secret >= shortest_anywhere then
-      return text:find(secret, from, true)
-    elseif secret ~= "" then
-      return find_word(text, from, secret)
+  return #secret >= shortest_part and part_finder(secret)
+    or function(text)
+      return find_whole(text, secret, 1)
     end
-  end
-end
-
---- The finders of secrets, each made when it is first asked for.
-local function new_finders()
-  return setmetatable({}, {
-    __index = function(finders, secret)
-      finders[secret] = finder_of(secret)
-      return finders[secret]
-    end,
-  })
 end
 
 --- Moves the end of a token back to before its final full stops.
@@ -245,13 +216,13 @@ local function token_ranges(text)
   return ranges
 end
 
---- All places where a text repeats a secret.
-local function secret_ranges(text, find)
+--- All places where a text has the whole secret.
+local function whole_ranges(text, secret)
   local ranges = {}
-  local start, finish = find(text, 1)
+  local start, finish = find_whole(text, secret, 1)
   while start do
     ranges[#ranges + 1] = { start = start, finish = finish }
-    start, finish = find(text, finish + 1)
+    start, finish = find_whole(text, secret, finish + 1)
   end
   return ranges
 end
@@ -275,40 +246,23 @@ local function without(text, ranges)
   return table.concat(parts)
 end
 
---- How many characters of a text repeat a secret.
-local function count_shown(text, find)
-  local count = 0
-  for _, range in ipairs(secret_ranges(text, find)) do
-    count = count + range.finish - range.start + 1
-  end
-  return count
-end
-
---- Whether one of the readings of a text shows more of a secret than its plain part.
-local function is_shown(readings, secret, finders)
-  local bare_secret = bare(secret)
-  local function shows_more(reading, sought)
-    -- Up to 3 characters behind a part may continue it by chance once blanks are gone.
-    local slack, find = #sought >= shortest_part and 3 or 0, finders[sought]
-    return count_shown(reading.text, find) > count_shown(reading.plain, find) + slack
-  end
+--- Whether one of the readings of a text repeats a secret, or a part of a long one.
+local function is_shown(readings, secret)
+  local finds, finds_bare = finder_of(secret), finder_of(bare(secret))
   for _, reading in ipairs(readings) do
-    local is_long_enough = #bare_secret >= shortest_hidden
-    if
-      shows_more(reading, secret)
-      or (is_long_enough and shows_more(changed(reading, bare), bare_secret))
-    then
+    if finds(reading) or finds_bare(bare(reading)) then
       return true
     end
   end
   return false
 end
 
---- Whether a text hides more of a secret than is in it unchanged. Also true where it has too many layers of encoding.
-local function hides(whole, secret, finders)
-  local readings = readings_of(whole, decoders)
+--- Whether a text without the whole secret repeats a part of it, or hides it. Also true where it has too many layers of
+-- encoding.
+local function hides(text, secret)
+  local readings = readings_of(text, decoders)
   local decoded_secret = decoded(secret)
-  if not readings or is_shown(readings, decoded_secret, finders) then
+  if not readings or is_shown(readings, decoded_secret) then
     return true
   elseif decoded_secret == secret then
     return false
@@ -318,22 +272,19 @@ local function hides(whole, secret, finders)
   for _, decode in ipairs(decoders) do
     other_decoders[#other_decoders + 1] = decode(secret) == secret and decode or nil
   end
-  local other_readings = readings_of(whole, other_decoders)
-  return is_shown(readings, secret, finders)
-    or not other_readings
-    or is_shown(other_readings, secret, finders)
+  local other_readings = readings_of(text, other_decoders)
+  return is_shown(readings, secret) or not other_readings or is_shown(other_readings, secret)
 end
 
 local function clean(text, secrets)
-  local ranges, finders = token_ranges(text), new_finders()
+  local ranges = token_ranges(text)
   for _, secret in ipairs(secrets) do
-    local parts = {}
-    for index, range in ipairs(secret_ranges(text, finders[secret])) do
-      parts[index] = text:sub(range.start, range.finish)
-      ranges[#ranges + 1] = range
-    end
-    if hides({ text = text, plain = table.concat(parts, "|") }, secret, finders) then
+    local own = whole_ranges(text, secret)
+    if hides(without(text, own), secret) then
       return mark
+    end
+    for _, range in ipairs(own) do
+      ranges[#ranges + 1] = range
     end
   end
   return without(text, ranges)
@@ -355,11 +306,11 @@ function redact.prepare(secrets)
   end
 end
 
---- The text with "[redacted]" in place of every part of a secret that is at least 16 characters long. A
--- shorter secret is replaced where it stands as a whole, one of less than 4 characters where it is a word.
--- Where a secret stands behind JSON's escapes, percent-encoding, character references, blanks, tags or
--- invisible characters, "[redacted]" replaces the whole text. Also replaced: credentials behind the word
--- Bearer, and texts of at least 16 characters that look like a JSON Web Token.
+--- The text with "[redacted]" in place of every secret; one of less than 4 characters is replaced where it is a
+-- word. Where only a part of a secret stands in the text, of at least 16 characters, or a secret behind JSON's
+-- escapes, percent-encoding, character references, blanks, tags or invisible characters, "[redacted]" replaces
+-- the whole text. Also replaced: credentials behind the word Bearer, and texts of at least 16 characters that
+-- look like a JSON Web Token.
 ---@param text string? a value that is not a string is returned unchanged
 ---@param secrets string[]? values other than strings, and empty strings, are ignored
 ---@return string? text

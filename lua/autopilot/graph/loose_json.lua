@@ -12,8 +12,7 @@ local cut_mark = "\226\128\166"
 
 local double_quote = 34
 
-local literals =
-  { null = true, ["true"] = true, ["false"] = true, nan = true, inf = true, infinity = true }
+local literals = { null = true, ["true"] = true, ["false"] = true }
 
 --- Whether a text begins with an object, a list or a string, or is a literal such as `null`. A number is not
 -- taken for JSON: a sentence may begin with one.
@@ -55,21 +54,8 @@ local function string_at(text, bare, position)
   return json.decode('"' .. words .. '"') or words
 end
 
---- A number, the first number of a list, or a word that lacks its quotes.
-local function bare_value(text, position)
-  local first = text:match("^%[%s*([%d.]+)", position)
-  if first then
-    return { json.decode(first) }
-  end
-  local number = text:match("^[%d.]+", position)
-  local word = text:match("^%a[%w_]*", position)
-  if word and not literals[word:lower()] then
-    return word
-  end
-  return number and json.decode(number) or nil
-end
-
---- Finds the members of a broken JSON text, at any depth: the first value of each name. Nil if it finds no member.
+--- Finds the members of a broken JSON text, at any depth: the first string or number of each name. Nil if it finds no
+-- member.
 local function pick_members(text, bare)
   local members
   for name, position in text:gmatch '"([%a_-]+)"[ \t\r\n]*:[ \t\r\n]*()' do
@@ -78,7 +64,7 @@ local function pick_members(text, bare)
       if text:byte(position) == double_quote then
         members[name] = string_at(text, bare, position + 1)
       else
-        members[name] = bare_value(text, position)
+        members[name] = json.decode(text:match("^[%d.]+", position))
       end
     end
   end

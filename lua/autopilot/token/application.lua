@@ -107,9 +107,9 @@ local lifetime = 600
 local function sign_assertion(pair, checked, place, now)
   local _, expires = pair.certificate:getLifetime()
   need(now < expires, "the certificate has expired: upload a new one to the app registration")
-  local begins, algorithm = math.floor(now), checked.algorithm or "PS256"
+  local begins = math.floor(now)
   local header = json.encode {
-    alg = algorithm,
+    alg = "PS256",
     typ = "JWT",
     ["x5t#S256"] = base64url.encode(pair.certificate:digest("sha256", "s")),
   }
@@ -122,8 +122,7 @@ local function sign_assertion(pair, checked, place, now)
     exp = begins + lifetime,
   }
   local text = base64url.encode(header) .. "." .. base64url.encode(claims)
-  local message = "OpenSSL cannot sign with this key (%s)"
-  local signature = need(pair.sign(algorithm, text), message:format(algorithm))
+  local signature = need(pair.sign(text), "OpenSSL cannot sign with this key")
   return text .. "." .. base64url.encode(signature)
 end
 
@@ -138,7 +137,6 @@ application.certificate_proof = {
     certificate = { type = "string", required = true, secret = true, check = check_place },
     private_key = { type = "string", secret = true, check = check_place },
     passphrase = { type = { "string", "function" }, secret = true },
-    algorithm = { type = "string", one_of = { "PS256", "RS256" } },
     allow_world_readable = allow_world_readable,
   },
   prepare = function(checked)
@@ -155,7 +153,6 @@ application.certificate_proof = {
 ---@field certificate string PEM text, or the name of a file that holds it or is a PFX file; read once
 ---@field private_key string? PEM text or file name; default: it is in the text of the certificate
 ---@field passphrase (string|fun(): string?, string?)? of an encrypted key; a function is called when the key is read
----@field algorithm ("PS256"|"RS256")? default `PS256`
 ---@field allow_world_readable boolean? take a key file that every user can read; default false
 
 application.client_certificate = by_proof("client_certificate", application.certificate_proof)

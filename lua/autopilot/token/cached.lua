@@ -21,10 +21,9 @@ local stored_token = lazy "autopilot.token.stored_token"
 ---@field minimum_life number? seconds that a token must still be valid; default 300
 ---@field unknown_life number? seconds for which a token of unknown lifetime is used; default 60
 ---@field max_entries integer? tokens that are kept, each for a tenant, cloud and scope; default 20000
----@field store autopilot.Store? shares tokens with other processes; needs `identity`, and `encryption_key` or `share`
+---@field store autopilot.Store? shares tokens with other processes; needs `identity` and `encryption_key`
 ---@field identity string? separates the tokens of several applications in the store: e.g. the client id
 ---@field encryption_key string? at least 32 random bytes, with which tokens are encrypted in the store; needs luaossl
----@field share "plain"|false|nil `plain`: tokens are not encrypted in the store; false: they are not put into it
 
 local name = "autopilot.token.cached"
 
@@ -50,12 +49,6 @@ local rules = {
     secret = true,
     check = function(value)
       return #value < 32 and "must have at least 32 random bytes" or nil
-    end,
-  },
-  share = {
-    type = { "string", "boolean" },
-    check = function(value)
-      return value ~= "plain" and value ~= false and "must be 'plain' or false" or nil
     end,
   },
 }
@@ -175,7 +168,7 @@ return function(provider, given)
   local function obtain(ask)
     return life.fetch(provider, ask, checked)
   end
-  if checked.store and checked.share ~= false then
+  if checked.store then
     local mistake
     obtain, mistake = stored_token(obtain, checked)
     if not obtain then

@@ -20,7 +20,7 @@ local provider = require "autopilot.token.provider"
 ---@field on_rotation fun(refresh_token: string)? stores a newer refresh token; called again at the next sign-in if it raises an error
 ---@field client_secret (string|fun(ask: autopilot.TokenAsk): string?, string?)? as for `client_secret`; a public client has neither secret nor certificate
 ---@field client_secret_file string?
----@field certificate string? as for `client_certificate`, with `private_key`, `passphrase` and `algorithm`
+---@field certificate string? as for `client_certificate`, with `private_key` and `passphrase`
 ---@field allow_world_readable boolean?
 
 local function is_token(text)
@@ -55,7 +55,7 @@ local function proof_of(checked)
   elseif checked.certificate then
     return application.certificate_proof.prepare(checked)
   end
-  for _, option in ipairs { "private_key", "passphrase", "algorithm" } do
+  for _, option in ipairs { "private_key", "passphrase" } do
     if checked[option] then
       return nil, ("option '%s' needs the option 'certificate'"):format(option)
     end

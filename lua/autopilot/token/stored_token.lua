@@ -18,20 +18,9 @@ local prefix = "autopilot:1:token:"
 -- Seconds by which the clocks of two machines may differ; a token from further ahead is ignored.
 local largest_difference = 60
 
-local function encode(self, key, kept)
-  local text = json.encode(kept)
-  if text and self.sealing then
-    return self.sealing:seal(key, text)
-  end
-  return text
-end
-
---- Reads what `encode` has written; nil for anything else.
+--- Reads a value of the store; nil for anything that `fetch` has not written.
 local function decode(self, key, value, now)
-  if value and self.sealing then
-    value = self.sealing:open(key, value)
-  end
-  local kept = json.decode(value)
+  local kept = json.decode(value and self.sealing:open(key, value))
   local is_kept = type(kept) == "table"
     and not complaint_about(kept.token)
     and type(kept.obtained_at) == "number"
@@ -60,21 +49,20 @@ end
 local function fetch(self, key, ask)
   local kept, message, details = self.fetch(ask)
   local left = kept and kept.usable_until - ask.now() or 0
-  local value = left > 0 and kept.token ~= ask.refused and encode(self, key, kept)
+  local text = left > 0 and kept.token ~= ask.refused and json.encode(kept)
+  local value = text and self.sealing:seal(key, text)
   if value then
     contract.call(self.store, "set", key, value, left)
   end
   return kept, message, details
 end
 
---- What encrypts the tokens, or false for plain ones; nil and a sentence if the options contradict each other.
+--- What encrypts the tokens; nil and a sentence if an option is missing.
 local function sealing_of(given)
   if not given.identity then
     return nil, "option 'store' needs option 'identity': whose tokens these are"
-  elseif given.share == "plain" then
-    return false
   elseif not given.encryption_key then
-    return nil, "option 'store' needs option 'encryption_key', or share = 'plain'"
+    return nil, "option 'store' needs option 'encryption_key'"
   end
   local sealing, problem = sealed_text.new(given.encryption_key)
   return sealing, "option 'encryption_key' " .. tostring(problem)
@@ -87,7 +75,7 @@ end
 ---@return (fun(ask: autopilot.TokenAsk): autopilot.token.Kept?, any, any)? obtain, string? mistake
 return function(fetch_token, given)
   local sealing, mistake = sealing_of(given)
-  if sealing == nil then
+  if not sealing then
     return nil, mistake
   end
   local leases = Leases.new(function(method, key, ...)

@@ -8,12 +8,13 @@
 -- expect raises as well: a test should fail, not pass by accident. For answers like those of the
 -- service itself there is the emulator.
 
+local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
 
 --- A response, or with `network` the failure to get one.
 ---@class autopilot.ScriptedAnswer
 ---@field status integer? 100 to 599
----@field headers table<string, string|number|string[]>? names in any case; a list is a repeated one
+---@field headers table<string, string|number|(string|number)[]>? names in any case; a list is a repeated one
 ---@field body string? default ""
 ---@field http_version string? default "1.1"
 ---@field timings autopilot.Timings? each 0 by default
@@ -95,32 +96,17 @@ local function copy(value)
   return copied
 end
 
---- The header's value in the form of the HTTP layer; nil when it cannot be a header's.
-local function joined(value)
-  local list = type(value) == "table" and value or { value }
-  for _, part in ipairs(list) do
-    local is_right = type(part) == "string" or (type(part) == "number" and list ~= value)
-    if not is_right then
-      return nil
-    end
-  end
-  return #list > 0 and table.concat(list, ", ") or nil
-end
-
---- Headers with lower-case names, or nil and what is wrong with them.
+--- Headers in the form of the HTTP layer: names in lower case, values as texts; or nil and what is wrong with one.
 local function normal_headers(given)
   local headers = {}
   for name, value in pairs(given) do
-    if type(name) ~= "string" then
-      return nil, ("header names must be strings (got %s)"):format(tostring(name))
+    local list = type(value) == "table" and value or { value }
+    local is_right, text = pcall(table.concat, list, ", ")
+    if type(name) ~= "string" or not is_right then
+      local complaint = "header '%s' must be a string, a number or a list of these"
+      return nil, complaint:format(tostring(name))
     end
-    local lower, text = name:lower(), joined(value)
-    if not text then
-      return nil, ("header '%s' must be a string, a number or a list of strings"):format(name)
-    elseif headers[lower] then
-      return nil, ("header '%s' is given twice; a repeated header is a list"):format(lower)
-    end
-    headers[lower] = text
+    headers[name:lower()] = text
   end
   return headers
 end
@@ -146,10 +132,6 @@ local function normalise(where, answer, level)
   return checked
 end
 
-local function is_index(key)
-  return type(key) == "number" and key >= 1 and key == math.floor(key)
-end
-
 -- An answer counts as Graph's by default, so that it need not have Graph's headers.
 local of_graph = { __index = { intermediary = false } }
 
@@ -168,9 +150,6 @@ local function play_computed(number, response, network)
 end
 
 local function answer_request(script, request)
-  if type(request) ~= "table" then
-    error(us .. "a request must be a table", 2)
-  end
   local requests, entries = script.transport.requests, script.entries
   requests[#requests + 1] = copy(request)
   script.asked = script.asked + 1
@@ -187,32 +166,28 @@ local function answer_request(script, request)
   return play(entry)
 end
 
-local function new(given, level)
-  level = level + 1
+--- Makes a transport that answers from a list. With `last = "repeat"` the last answer is given for ever; else one
+-- request too many raises.
+---@param given autopilot.ScriptedEntry[]
+---@return autopilot.ScriptedTransport
+return function(given)
   if type(given) ~= "table" then
-    error((us .. "needs a list of answers (got %s)"):format(type(given)), level)
+    error((us .. "needs a list of answers (got %s)"):format(type(given)), 2)
   end
-  local named, count = {}, 0
-  for key, value in pairs(given) do
-    if is_index(key) then
-      count = math.max(count, key)
-    else
-      named[key] = value
-    end
-  end
-  local checked = options.check("autopilot.transport.scripted", top_rules, named, level)
-  local script = { entries = {}, is_repeating = checked.last == "repeat", asked = 0 }
-  for index = 1, count do
-    local where, entry = us .. "answer " .. ("%d"):format(index), given[index]
+  local entries, named = {}, merged(given)
+  for index, entry in ipairs(given) do
+    local where = ("%sanswer %d"):format(us, index)
     if type(entry) ~= "table" and type(entry) ~= "function" then
-      local message = "%s: must be a table or a function (got %s)"
-      error(message:format(where, type(entry)), level)
+      error(("%s: must be a table or a function (got %s)"):format(where, type(entry)), 2)
     end
     -- Copied, so that the caller's tables can change afterwards.
-    script.entries[index] = options.is_callable(entry) and entry or normalise(where, entry, level)
+    entries[index] = options.is_callable(entry) and entry or normalise(where, entry, 2)
+    named[index] = nil
   end
-  if script.is_repeating and count == 0 then
-    error(us .. "there is no last answer to repeat", level)
+  local checked = options.check("autopilot.transport.scripted", top_rules, named)
+  local script = { entries = entries, is_repeating = checked.last == "repeat", asked = 0 }
+  if script.is_repeating and not entries[1] then
+    error(us .. "there is no last answer to repeat", 2)
   end
   script.transport = setmetatable({ requests = {} }, {
     __call = function(_, request)
@@ -221,21 +196,3 @@ local function new(given, level)
   })
   return script.transport
 end
-
-local scripted = {}
-
---- Makes a transport that answers from a list. Calling the module does the same.
--- With `last = "repeat"` the last answer is given for ever; else one request too many raises.
----@param given autopilot.ScriptedEntry[]
----@return autopilot.ScriptedTransport
-function scripted.new(given)
-  local transport = new(given, 2)
-  return transport
-end
-
-return setmetatable(scripted, {
-  __call = function(_, given)
-    local transport = new(given, 2)
-    return transport
-  end,
-})
