@@ -233,4 +233,28 @@ describe("a fleet with an unreachable authority", function()
       assert.are.equal("started", report.outcome, name)
     end
   end)
+
+  it("stops asking for a tenant whose requests all fail", function()
+    local w = world.new()
+    local serve, asked = w.serve, 0
+    w.serve = function(request)
+      if request.headers["Authorization"]:find("token-t2", 1, true) then
+        asked = asked + 1
+        return { status = 500, headers = {}, body = "" }
+      end
+      return serve(request)
+    end
+    local fleet = w:fleet {
+      tenants = world.names(3),
+      operation = "wait",
+      arguments = { timeout = 3000 },
+    }
+    for _, name in ipairs(world.names(3)) do
+      assert(w.service:trigger(name))
+    end
+    local reports = world.collect(fleet)
+    assert.are.equal("completed", reports.t1.outcome)
+    assert.is_false(reports.t2.ok)
+    assert.is_true(asked < 40, asked)
+  end)
 end)

@@ -130,7 +130,7 @@ describe("tenants of a fleet with short deadlines", function()
     assert.is_true(asked < 12, asked)
   end)
 
-  it("of one tenant leave the circuit closed", function()
+  it("leave their own circuit closed", function()
     local tries = 0
     local _, w, reports = run(0.1, 3, 1, {
       tenants = { "t1" },

@@ -3,7 +3,7 @@
 -- A request holds a place while it is under way; a tenant that sleeps holds none. A request that finds no
 -- free place waits in the queue of its host, so that trouble with one host does not delay requests to
 -- another. A host that does not answer is tried with one request at a time; when that has gone on for
--- `patience` seconds, all other requests to it fail.
+-- `patience` seconds, all other requests to it fail. A tenant whose requests all fail is asked less often.
 
 local Circuit = require "autopilot.fleet.circuit"
 local Loop = require "autopilot.fleet.loop"
@@ -25,8 +25,9 @@ Gate.__index = Gate
 local Gates = {}
 Gates.__index = Gates
 
--- A host's circuit: failures in a row until it opens; seconds of the first pause and of the longest.
-local most_failures, first_pause, longest_pause = 8, 2, 30
+-- Circuits: failures in a row until it opens; seconds of the first pause and of the longest.
+local host_failures, host_pause, longest_host_pause = 8, 2, 30
+local tenant_failures, tenant_pause, longest_tenant_pause = 5, 30, 300
 
 -- Retries that the retry budget gets for each request that succeeds.
 local retries_of_success = 0.2
@@ -66,7 +67,7 @@ function Gates:of(url)
       under_way = 0,
       queue = Timers.new(),
       pace = Pace.new(self.most_for_a_host),
-      circuit = Circuit.new(most_failures, first_pause, longest_pause),
+      circuit = Circuit.new(host_failures, host_pause, longest_host_pause),
     }, Gate)
     self.by_host[host] = gate
     table.insert(self.in_turn, gate)
@@ -161,11 +162,13 @@ end
 
 --- Waits for a place. Called in the task's coroutine. `Gates:leave` is to be called in every case
 -- afterwards.
----@return "CIRCUIT_OPEN"|"DEADLINE"|nil refusal nil: the task has a place. DEADLINE: the deadline has passed, or
---- something else has woken the task
+---@return "CIRCUIT_OPEN"|"TENANT_CIRCUIT_OPEN"|"DEADLINE"|nil refusal nil: the task has a place. DEADLINE: the
+--- deadline has passed, or something else has woken the task
 function Gate:enter(task, clock, deadline)
   local gates = self.gates
-  if gates.under_way < gates.most and self.queue.count == 0 and is_open(self, clock) then
+  if task.circuit and not task.circuit:allows(clock) then
+    return "TENANT_CIRCUIT_OPEN"
+  elseif gates.under_way < gates.most and self.queue.count == 0 and is_open(self, clock) then
     take_place(self, task)
     return nil
   elseif is_given_up(self, clock) then
@@ -196,7 +199,15 @@ function Gates:leave(task)
   end
 end
 
---- Adjusts the request rate of the host to the result of a request. To be called before `leave`.
+--- Counts a failure of a tenant.
+local function tenant_failed(gates, task, clock)
+  task.circuit = task.circuit or Circuit.new(tenant_failures, tenant_pause, longest_tenant_pause)
+  if task.circuit:failed(clock) then
+    gates.tell("circuit_opened", { tenant = task.key, seconds = tenant_pause })
+  end
+end
+
+--- Adjusts the request rates of host and tenant to the result of a request. To be called before `leave`.
 ---@param sent_at number of the clock
 ---@param status integer? nil: no answer came
 ---@param retry_after number? seconds
@@ -210,7 +221,7 @@ function Gate:learn(task, sent_at, status, retry_after, was_reached)
     if counts and circuit:failed(clock) then
       gates.tell("circuit_opened", { host = self.host })
     end
-    return
+    return was_reached ~= nil and tenant_failed(gates, task, clock)
   end
   circuit:succeeded()
   if not Pace.is_throttling(status, retry_after) then
@@ -219,7 +230,11 @@ function Gate:learn(task, sent_at, status, retry_after, was_reached)
     local seconds = self.pace.resume_at - clock
     gates.tell("slowed_down", { host = self.host, limit = self.pace.limit, seconds = seconds })
   end
-  if status < 500 and status ~= 429 and gates.retry_budget then
+  if status >= 500 then
+    return tenant_failed(gates, task, clock)
+  end
+  task.circuit = nil
+  if status ~= 429 and gates.retry_budget then
     gates.retry_budget:deposit(retries_of_success)
   end
 end

@@ -30,6 +30,7 @@ local messages = {
   DEADLINE = "the deadline passed before the request could be sent",
   CANCELLED = "the run was cancelled before the request could be sent",
   CIRCUIT_OPEN = "not sent, because the host has answered nothing for a while",
+  TENANT_CIRCUIT_OPEN = "this tenant's last requests have all failed, and it is given a rest",
   LEASE_ENDED = "another machine may have taken this tenant over",
   CLOSED = "the fleet that this client belongs to is not running",
 }

@@ -109,7 +109,7 @@
 ---@field text string? of `trace`
 ---@field host string? of `slowed_down` and `circuit_opened`
 ---@field limit integer? of `slowed_down`: requests at a time from now on
----@field seconds number? of `slowed_down`: for which nothing is sent
+---@field seconds number? of `slowed_down` and `circuit_opened`: for which nothing is sent
 
 ---@class autopilot.Client
 local Client = {}
