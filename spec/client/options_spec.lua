@@ -230,18 +230,28 @@ describe("an unusable file of authorities", function()
     remove()
   end)
 
-  it("is reported for each tenant of a fleet, without requests", function()
-    local function token()
-      return "t"
+  it(
+    "is an error for a fleet, and reported for each tenant whose options a function gives",
+    function()
+      local function token()
+        return "t"
+      end
+      local given =
+        { token = token, base_url = "https://127.0.0.1:1", http = { ca_file = "/no/file" } }
+      local message = raised(function()
+        autopilot_fleet { tenants = { "a", "b" }, client = given }
+      end)
+      assert.truthy(message:find("'http.ca_file' cannot be read: /no/file", 1, true), message)
+      local function client()
+        return given
+      end
+      for _, report in autopilot_fleet({ tenants = { "a", "b" }, client = client }):run() do
+        assert.equal("no", report.delivered)
+        assert.is_truthy(report.error.message:find("'ca_file' cannot be read: /no/file", 1, true))
+        assert.is_nil((report.attempts or {})[1])
+      end
     end
-    local given =
-      { token = token, base_url = "https://127.0.0.1:1", http = { ca_file = "/no/file" } }
-    for _, report in autopilot_fleet({ tenants = { "a", "b" }, client = given }):run() do
-      assert.equal("no", report.delivered)
-      assert.is_truthy(report.error.message:find("'ca_file' cannot be read: /no/file", 1, true))
-      assert.is_nil((report.attempts or {})[1])
-    end
-  end)
+  )
 
   it("is usable if it has one certificate, at any position", function()
     local kinds = { pem, ("# words\n"):rep(20000) .. pem, (pem:gsub(" CERT", " TRUSTED CERT")) }
