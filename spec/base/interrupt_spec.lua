@@ -10,6 +10,18 @@ local function interrupt()
   io.popen(("kill -INT %d"):format(core.process_id())):read "*a"
 end
 
+--- Runs a script in a process of its own: what it prints, and its exit code.
+local function output_of(script, redirection, argument)
+  local path, remove = files.temporary(script)
+  local interpreter = shell.quote(emulated_service.interpreter())
+  local line = ("%s %s %s %s; echo $?"):format(interpreter, path, argument or "", redirection)
+  local pipe = io.popen(line)
+  local output = pipe:read "*a"
+  pipe:close()
+  remove()
+  return output
+end
+
 describe("an interrupt of the user", function()
   after_each(core.release_interrupt)
 
@@ -30,7 +42,7 @@ describe("an interrupt of the user", function()
   end)
 
   it("ends the process again, as before, once noting has stopped", function()
-    local script, remove = files.temporary [[
+    local script = [[
       local core = require "autopilot.core"
       core.note_interrupt()
       core.note_interrupt()
@@ -40,17 +52,13 @@ describe("an interrupt of the user", function()
       for _ = 1, 100 do core.sleep(0.1) end
       print "went on"
     ]]
-    local line = shell.quote(emulated_service.interpreter()) .. " " .. script .. " 2>&1"
-    local pipe = io.popen(line .. "; echo $?")
-    local output = pipe:read "*a"
-    pipe:close()
-    remove()
+    local output = output_of(script, "2>&1")
     assert.is_nil(output:find "went on")
     assert.truthy(output:find "interrupted!") -- what the interpreter itself makes of it
   end)
 
   it("ends the process when it is the second", function()
-    local script, remove = files.temporary [[
+    local script = [[
       local core = require "autopilot.core"
       core.note_interrupt()
       local function interrupt()
@@ -62,16 +70,11 @@ describe("an interrupt of the user", function()
       interrupt()
       print "went on"
     ]]
-    local line = shell.quote(emulated_service.interpreter()) .. " " .. script .. " 2>/dev/null"
-    local pipe = io.popen(line .. "; echo $?")
-    local output = pipe:read "*a"
-    pipe:close()
-    remove()
-    assert.equal("true\n130\n", output)
+    assert.equal("true\n130\n", output_of(script, "2>/dev/null"))
   end)
 
   it("may be SIGTERM, which the system sends before it kills", function()
-    local script, remove = files.temporary [[
+    local script = [[
       local core = require "autopilot.core"
       local function send(signal)
         io.popen(("kill -%s %d"):format(signal, core.process_id())):read "*a"
@@ -88,21 +91,13 @@ describe("an interrupt of the user", function()
       print "went on"
     ]]
     for signal, code in pairs { INT = 130, TERM = 143 } do
-      local line = ("%s %s %s 2>/dev/null"):format(
-        shell.quote(emulated_service.interpreter()),
-        script,
-        signal
-      )
-      local pipe = io.popen(line .. "; echo $?")
-      local output = pipe:read "*a"
-      pipe:close()
-      assert.equal(("true\tfalse\nfalse\tfalse\ntrue\ttrue\n%d\n"):format(code), output)
+      local expected = ("true\tfalse\nfalse\tfalse\ntrue\ttrue\n%d\n"):format(code)
+      assert.equal(expected, output_of(script, "2>/dev/null", signal))
     end
-    remove()
   end)
 
   it("may be sent as SIGTERM; the second SIGTERM ends the process", function()
-    local script, remove = files.temporary [[
+    local script = [[
       local core = require "autopilot.core"
       local function terminate()
         io.popen(("kill -TERM %d"):format(core.process_id())):read "*a"
@@ -115,12 +110,8 @@ describe("an interrupt of the user", function()
       terminate()
       print "went on"
     ]]
-    local line = shell.quote(emulated_service.interpreter()) .. " " .. script .. " 2>/dev/null"
-    local pipe = io.popen(line .. "; echo $?")
-    local output = pipe:read "*a"
-    pipe:close()
-    remove()
-    assert.equal("true\tfalse\tfalse\nfalse\tinterrupted!\ttrue\ttrue\n143\n", output)
+    local expected = "true\tfalse\tfalse\nfalse\tinterrupted!\ttrue\ttrue\n143\n"
+    assert.equal(expected, output_of(script, "2>/dev/null"))
   end)
 
   it("cuts a wait short", function()

@@ -83,7 +83,7 @@ describe_http2("answers over HTTP/2 that come while other requests begin", funct
   end
 end)
 
--- As long as a check of all transfers is due at each step.
+-- After so long a check of all transfers is due.
 local seconds_until_check = 0.11
 
 describe_http2(

@@ -162,7 +162,7 @@ describe("the example for OpenResty", function()
     end
     await("two looks", function()
       return count_ages() == 3000
-    end)
+    end, 300)
     assert.equal(3000, world:metric 'autopilot_tenants{state="fresh"}')
     assert.equal(3000, world:arrived "sync")
     local function used()
@@ -348,14 +348,11 @@ describe("the example for OpenResty", function()
     local families = prometheus_text.read(world.server:get("/metrics").body)
     local family = families.autopilot_operation_duration_seconds
     assert.equal("histogram", family.type)
-    local buckets, last, sum, count = 0, 0, nil, nil
+    local buckets, sum, count = {}, nil, nil
     for _, sample in ipairs(family.samples) do
       if sample.labels.operation == "sync" then
         if sample.name:match "_bucket$" then
-          local limit = sample.labels.le == "+Inf" and math.huge or tonumber(sample.labels.le)
-          assert.is_true(limit > 0 and sample.value >= last)
-          assert.equal(limit >= 0.5 and 1 or limit < 0.3 and 0 or sample.value, sample.value)
-          buckets, last = buckets + 1, sample.value
+          table.insert(buckets, sample)
         elseif sample.name:match "_sum$" then
           sum = sample.value
         else
@@ -363,10 +360,16 @@ describe("the example for OpenResty", function()
         end
       end
     end
-    assert.is_true(buckets > 5)
     assert.equal(1, count)
-    assert.equal(last, count)
-    assert.is_true(sum >= 0.3 and sum < 10, sum)
+    assert.is_true(sum >= 0.3, sum) -- the duration of the one call
+    assert.is_true(#buckets > 5)
+    local last = 0
+    for _, bucket in ipairs(buckets) do
+      local limit = bucket.labels.le == "+Inf" and math.huge or tonumber(bucket.labels.le)
+      assert.is_true(limit > last)
+      assert.equal(sum <= limit and 1 or 0, bucket.value)
+      last = limit
+    end
   end)
 
   it("has no secret in its metrics or answers", function()

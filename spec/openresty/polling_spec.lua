@@ -164,6 +164,32 @@ describe("in OpenResty, the polling driver", function()
     assert.is_true(threads[1].has_ended and threads[2].has_ended)
   end)
 
+  it("does not cancel for light threads that a busy nginx needs long to begin", function()
+    function set.discard()
+      error "they live"
+    end
+    function set.is_due()
+      return true
+    end
+    local add, step = set.add, set.step
+    function set.add(...)
+      world.now = world.now + 0.15 -- so that each other one finds no timer that has begun
+      return add(...)
+    end
+    function set.step()
+      world.now = world.now + 0.02
+      return step()
+    end
+    local threads = {}
+    for index = 1, 20 do
+      threads[index] = spawn(world.now + 9)
+    end
+    world:run(60)
+    for _, thread in ipairs(threads) do
+      assert.is_true(thread.has_ended)
+    end
+  end)
+
   it("has one timer that polls for all", function()
     for _ = 1, 50 do
       spawn(world.now + 0.5)

@@ -107,7 +107,9 @@ local function step(self, waiter)
         cancel_all(self)
       end
       local seconds = core.clock() - began
-      self.waited = self.waited + (seconds <= longest_pause and seconds or 0)
+      -- Those that were replaced still wait, at the same time.
+      local counts = self.stepper == own and seconds <= longest_pause
+      self.waited = self.waited + (counts and seconds or 0)
     end
     if waiter then
       waiter.seen_at = self.waited
