@@ -13,6 +13,9 @@ local database_server = {}
 local patience = (tonumber(os.getenv "DB_PATIENCE") or 60)
   * (tonumber(os.getenv "SPEC_PATIENCE") or 1)
 
+-- What the log of each server says when it cannot have its port.
+local port_is_taken = "ddress already in use"
+
 --- How each server is made and run, in the words of a shell that knows $folder, $port and
 -- $password; $as makes a command run as a user that is not root.
 local recipes = {
@@ -143,17 +146,17 @@ function Server:start()
   )
   self.pipe:flush()
   local deadline = core.clock() + patience
-  local message
+  local message, log
   repeat
     socket.select(nil, nil, 0.05)
     message = select(2, self:store():get "is it there?")
     -- A server whose certificate is refused is there too.
     message = message and not message:find "certificate" and message
-  until not message or core.clock() > deadline
+    log = files.read(self.folder .. "/log") or ""
+  until not message or core.clock() > deadline or log:find(port_is_taken, 1, true)
   if message then
-    local log = files.read(self.folder .. "/log") or ""
     self:remove()
-    error(message .. "\n" .. log:sub(-1000))
+    error(message .. "\n" .. log:sub(-1000), 0)
   end
 end
 
@@ -179,11 +182,8 @@ function Server:remove()
   shell.read('rm -rf "$1"', self.folder)
 end
 
---- Makes and starts a server.
----@param kind "PostgreSQL"|"MySQL"|"Redis"|"Valkey"
----@param tls { certificate: string, key: string, ca: string }? Redis, Valkey: files; it then speaks nothing but TLS
----@return support.DatabaseServer
-function database_server.start(kind, tls)
+--- Makes a server, and starts it on a port that was free.
+local function start(kind, tls)
   local listener = assert(socket.bind("127.0.0.1", 0))
   local port = tonumber((select(2, listener:getsockname())))
   listener:close()
@@ -205,6 +205,23 @@ function database_server.start(kind, tls)
   shell.read('if [ "$(id -u)" = 0 ]; then chown -R nobody "$1"; fi', self.folder)
   self:start()
   return self
+end
+
+--- Makes and starts a server.
+---@param kind "PostgreSQL"|"MySQL"|"Redis"|"Valkey"
+---@param tls { certificate: string, key: string, ca: string }? Redis, Valkey: files; it then speaks nothing but TLS
+---@return support.DatabaseServer
+function database_server.start(kind, tls)
+  local is_fine, started
+  for _ = 1, 5 do -- another process may take the port first
+    is_fine, started = pcall(start, kind, tls)
+    if is_fine then
+      return started
+    elseif not started:find(port_is_taken, 1, true) then
+      break
+    end
+  end
+  error(started, 0)
 end
 
 return database_server
