@@ -7,9 +7,9 @@
 -- written some at a time, each time in a new row, which is kept after the run until the cooldowns in it have ended.
 -- The numbers in the tables' names change with their columns.
 --
--- Times are by the database's clock, in Unix seconds. Subjects and reports are percent-encoded if they may contain bytes
--- that are no text in the database's encoding. Functions get an open `autopilot.store.Database`, and
--- raise where a statement fails.
+-- Times are by the database's clock, in Unix seconds. Subjects and reports are percent-encoded where they may contain
+-- bytes that are no text in the database's encoding. Functions get an open `autopilot.store.Database`, and raise where
+-- a statement fails.
 
 local database = require "autopilot.store.database"
 local json = require "autopilot.base.json"

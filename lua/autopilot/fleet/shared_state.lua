@@ -7,9 +7,9 @@
 -- tenant's record before they request a sync, because that machine may have requested one.
 --
 -- A machine sends no sync request when its lease is about to expire. It checks this right before each
--- request, by a steady clock that also runs while the process is stopped. If the network breaks down then, the system
--- would send the request again when it is back: so the connection ends when the lease does. Times in the database are those of
--- the database's clock, so the clocks of the machines may differ.
+-- request, by a steady clock that also runs while the process is stopped. If the network breaks down after that, the
+-- connection ends before the lease does, so that the system does not send the request later. Times in the database are
+-- those of the database's clock, so the clocks of the machines may differ.
 
 local Tenants = require "autopilot.fleet.tenants"
 local core = require "autopilot.core"
