@@ -27,7 +27,9 @@ pkcs8 des3.pem -v2 des3 -v2prf hmacWithSHA384
 pkcs8 scrypt.pem -scrypt
 pkcs8 camellia.pem -v2 camellia-256-cbc
 pkcs8 pbe1.pem -v1 PBE-SHA1-3DES
-openssl rsa -in key.pem -traditional -aes256 -passout env:P -out older.pem
+for cipher in aes128 aes256 des3 camellia128; do
+  openssl rsa -in key.pem -traditional -"$cipher" -passout env:P -out "older_$cipher.pem"
+done
 cat odd_certificate.pem certificate.pem key.pem >together.pem
 openssl x509 -in certificate.pem -noout -pubkey >public.pem
 openssl x509 -in odd_certificate.pem -noout -pubkey >odd_public.pem

@@ -1,10 +1,11 @@
 --- An RSA private key with its certificate: reads both out of PEM (RFC 7468) or a PFX file, the key plain or
--- encrypted (RFC 5958, 8018), and signs with the key: RSASSA-PSS over SHA-256 (RFC 7518 section 3.5).
+-- encrypted (RFC 5958, 8018, 1421), and signs with the key: RSASSA-PSS over SHA-256 (RFC 7518 section 3.5).
 --
 -- OpenSSL does the work, through luaossl, which lacks two things. It accepts a passphrase for PKCS #12 (RFC 7292),
 -- but not for a key. So an encrypted key is wrapped in PKCS #12 in memory, and OpenSSL decrypts it with any
--- encryption that it knows. And it cannot sign with PSS padding. So the encoded message (RFC 8017 section 9.1.1), in
--- which nothing is secret, is made here, and OpenSSL applies the key to it. Every such signature is checked with the
+-- encryption that it knows; keys in OpenSSL's older PEM encryption (RFC 1421) cannot be wrapped, and are
+-- decrypted here. And it cannot sign with PSS padding. So the encoded message (RFC 8017 section 9.1.1), in which
+-- nothing is secret, is made here, and OpenSSL applies the key to it. Every such signature is checked with the
 -- public key before it is used.
 
 local base64url = require "autopilot.base.base64url"
@@ -83,6 +84,31 @@ local function open_pkcs8(block, passphrase)
   return (openssl.pkcs12.parse(as_pkcs12(block.der, passphrase), passphrase))
 end
 
+-- Bytes of the keys of the ciphers that OpenSSL's older form uses.
+local older_ciphers =
+  { ["aes-128-cbc"] = 16, ["aes-192-cbc"] = 24, ["aes-256-cbc"] = 32, ["des-ede3-cbc"] = 24 }
+
+--- Decrypts a key in OpenSSL's older form, which derives the cipher's key by a chain of MD5 sums.
+local function open_older(block, passphrase)
+  local name, hex = block.cipher:lower():match "^([%w-]+),(%x+)%s*$"
+  local length = older_ciphers[name or ""]
+  if not length then
+    return nil,
+      "the private key is encrypted in a way that is not known here: write it "
+        .. "anew with 'openssl pkcs8 -topk8 -v2 aes-256-cbc'"
+  end
+  local vector = hex:gsub("%x%x", function(pair)
+    return string.char(tonumber(pair, 16))
+  end)
+  local key, last = "", ""
+  while #key < length do
+    last = openssl.digest.new("md5"):final(last .. passphrase .. vector:sub(1, 8))
+    key = key .. last
+  end
+  local cipher = openssl.cipher.new(name):decrypt(key:sub(1, length), vector)
+  return openssl.pkey.new(assert(cipher:final(block.der)), "DER", "private")
+end
+
 -- ---- Other forms than PEM -----------------------------------------------------------------------------
 
 local utf16 = { "text in UTF-16", "iconv -f UTF-16 -t UTF-8 %s" }
@@ -133,33 +159,29 @@ end
 
 -- ---- Keys and certificates ---------------------------------------------------------------------------
 
---- The readable blocks of a text in PEM, in order: label, DER, and whether it is in OpenSSL's older encrypted form
--- (RFC 1421).
+--- The readable blocks of a text in PEM, in order: label, DER, and the `cipher` of the older encrypted form.
 local function blocks_of(text)
   local blocks = {}
   for label, inside in
     text:gmatch "%-%-%-%-%-BEGIN ([%w ]+)%-%-%-%-%-(.-)%-%-%-%-%-END %1%-%-%-%-%-"
   do
     local base64 = inside:gsub("[%w-]+:[^\r\n]*", ""):gsub("%s+", "")
-    local der, is_older = base64url.decode(base64), inside:find "DEK%-Info:"
-    blocks[#blocks + 1] = der and { label = label, is_older = is_older, der = der }
+    local der = base64url.decode(base64)
+    local cipher = inside:match "DEK%-Info:[ \t]*([^\r\n]*)"
+    blocks[#blocks + 1] = der and { label = label, cipher = cipher, der = der }
   end
   return blocks
 end
 
 --- The private key of a block. The error of luaossl is not repeated, because it may quote anything.
 local function open_block(block, ask_for_passphrase)
-  if block.is_older then
-    fail(
-      "the private key is encrypted in OpenSSL's older form: write it anew with "
-        .. "'openssl pkcs8 -topk8 -v2 aes-256-cbc'"
-    )
-  elseif block.label ~= "ENCRYPTED PRIVATE KEY" then
+  if not block.cipher and block.label ~= "ENCRYPTED PRIVATE KEY" then
     local ok, key = pcall(openssl.pkey.new, block.der, "DER", "private")
     return need(ok and key, "the private key cannot be read: it is damaged")
   end
-  local ok, key = pcall(open_pkcs8, block, ask_for_passphrase())
-  return need(ok and key, "the passphrase is wrong, or the private key is damaged")
+  local passphrase = ask_for_passphrase()
+  local ok, key, message = pcall(block.cipher and open_older or open_pkcs8, block, passphrase)
+  return need(ok and key, message or "the passphrase is wrong, or the private key is damaged")
 end
 
 --- The beginning of a message about a text: the name of its file, if it is in one.
@@ -295,7 +317,8 @@ end
 ---@param given autopilot.token.ClientCertificateOptions
 ---@return autopilot.token.KeyPair
 return function(given)
-  local loaded, missing = provider.luaossl("pkey", "x509", "digest", "rand", "hmac", "pkcs12")
+  local loaded, missing =
+    provider.luaossl("pkey", "x509", "digest", "rand", "cipher", "hmac", "pkcs12")
   openssl = need(loaded, missing and "signing with a certificate " .. missing)
   --- Returns the passphrase of the key. A user's function is called only if the key is encrypted.
   local function ask_for_passphrase()
