@@ -83,7 +83,7 @@ esac
       local version = "#define LIBCURL_VERSION_NUM 0x07%02x00\n#define LIBCURL_VERSION_MAJOR 7\n"
         .. "#define LIBCURL_VERSION_MINOR %d\n#define LIBCURL_VERSION_PATCH 0\n"
       files.write(headers .. "/curl/curl.h", version:format(minor, minor))
-      return shell.read('cc -E -I"$1" src/core.c 2>&1 >/dev/null | grep error', headers)
+      return shell.read('LC_ALL=C cc -E -I"$1" src/core.c 2>&1 >/dev/null | grep error', headers)
     end
     local sentence = "libcurl 7.74.0 is too old: autopilot-sync needs 7.80.0 or later"
     assert.equal(sentence, errors_with(74):match "error: ([^\n]*)\n")
