@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* TELLING characters of a secret in a row count as a part of it, as in redact.lua. Every such part
- * contains one of the blocks of BLOCK bytes that end at TELLING and at every STEP bytes after it. */
+ * contains one of the blocks of BLOCK bytes that end at TELLING and every STEP bytes after it. */
 enum { LONGEST = 1000, TELLING = 16, BLOCK = 5, STEP = TELLING - BLOCK + 1 };
 
 struct text {
