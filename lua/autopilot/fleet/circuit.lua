@@ -20,8 +20,8 @@ function Circuit.new(threshold, first_pause, longest)
 end
 
 --- Whether a request may be sent. While the circuit is open, its user sends one at a time.
-function Circuit:allows(clock)
-  return not self.opened_at or clock >= self.retry_at
+function Circuit:allows(now)
+  return not self.opened_at or now >= self.retry_at
 end
 
 --- Records a success, which closes it.
@@ -32,18 +32,18 @@ end
 
 --- Records a failure.
 ---@return boolean has_opened with this failure
-function Circuit:failed(clock)
+function Circuit:failed(now)
   self.failures = self.failures + 1
   if self.opened_at then
-    if clock >= self.retry_at then -- else the request was sent before it opened
+    if now >= self.retry_at then -- else the request was sent before it opened
       self.pause = math.min(self.longest, self.pause * 2)
-      self.retry_at = clock + self.pause
+      self.retry_at = now + self.pause
     end
     return false
   elseif self.failures < self.threshold then
     return false
   end
-  self.opened_at, self.retry_at = clock, clock + self.pause
+  self.opened_at, self.retry_at = now, now + self.pause
   return true
 end
 

@@ -76,31 +76,31 @@ function Gates:of(url)
 end
 
 --- Whether requests that wait for this host are to fail: its circuit has been open for too long.
-local function is_given_up(gate, clock)
+local function is_given_up(gate, now)
   local opened_at = gate.circuit.opened_at
-  return opened_at ~= nil and clock - opened_at >= patience
+  return opened_at ~= nil and now - opened_at >= patience
 end
 
 --- Whether the host may be sent a request now.
-local function is_open(gate, clock)
+local function is_open(gate, now)
   local circuit = gate.circuit
-  if circuit.opened_at and (gate.under_way > 0 or not circuit:allows(clock)) then
+  if circuit.opened_at and (gate.under_way > 0 or not circuit:allows(now)) then
     return false
   end
-  return gate.pace:allows(gate.under_way, clock)
+  return gate.pace:allows(gate.under_way, now)
 end
 
 --- Sets a timer for the time at which the host may be sent a request, or its requests fail. It serves the
 -- queue again if no request has ended until then.
-local function set_timer(gate, clock)
+local function set_timer(gate, now)
   local circuit, moment = gate.circuit, gate.pace.resume_at
   if circuit.opened_at and gate.under_way == 0 then
     moment = math.max(moment or 0, circuit.retry_at)
   end
-  if circuit.opened_at and clock - circuit.opened_at < patience then
+  if circuit.opened_at and now - circuit.opened_at < patience then
     moment = math.min(moment or math.huge, circuit.opened_at + patience)
   end
-  if moment and moment > clock then
+  if moment and moment > now then
     gate.gates.loop.timers:set(gate, moment)
   end
 end
@@ -134,16 +134,16 @@ local function leave_queue(task)
 end
 
 --- Wakes the first task of a queue, with a place or because the requests to its host fail.
-local function serve_one(gate, clock)
+local function serve_one(gate, now)
   local first = gate.queue:first()
   if not first then
     return false
-  elseif is_open(gate, clock) then
+  elseif is_open(gate, now) then
     take_place(gate, first.task)
-  elseif is_given_up(gate, clock) then
+  elseif is_given_up(gate, now) then
     first.is_refused = true
   else
-    set_timer(gate, clock)
+    set_timer(gate, now)
     return false
   end
   leave_queue(first.task)
@@ -153,10 +153,10 @@ end
 
 --- Gives free places to waiting tasks, one to each host in turn.
 function Gates:serve()
-  local clock, passed = self.clock(), 0
+  local now, passed = self.clock(), 0
   while passed < #self.in_turn and self.under_way < self.most do
     self.turn = self.turn % #self.in_turn + 1
-    passed = serve_one(self.in_turn[self.turn], clock) and 0 or passed + 1
+    passed = serve_one(self.in_turn[self.turn], now) and 0 or passed + 1
   end
 end
 
@@ -164,18 +164,18 @@ end
 -- afterwards.
 ---@return "CIRCUIT_OPEN"|"TENANT_CIRCUIT_OPEN"|"DEADLINE"|nil refusal nil: the task has a place. DEADLINE: the
 --- deadline has passed, or something else has woken the task
-function Gate:enter(task, clock, deadline)
+function Gate:enter(task, now, deadline)
   local gates = self.gates
-  if task.circuit and not task.circuit:allows(clock) then
+  if task.circuit and not task.circuit:allows(now) then
     return "TENANT_CIRCUIT_OPEN"
-  elseif gates.under_way < gates.most and self.queue.count == 0 and is_open(self, clock) then
+  elseif gates.under_way < gates.most and self.queue.count == 0 and is_open(self, now) then
     take_place(self, task)
     return nil
-  elseif is_given_up(self, clock) then
+  elseif is_given_up(self, now) then
     return "CIRCUIT_OPEN"
   end
   local turn = enter_queue(self, task)
-  set_timer(self, clock)
+  set_timer(self, now)
   if deadline < math.huge then
     gates.loop.timers:set(task, deadline)
   end
@@ -200,9 +200,9 @@ function Gates:leave(task)
 end
 
 --- Counts a failure of a tenant.
-local function tenant_failed(gates, task, clock)
+local function tenant_failed(gates, task, now)
   task.circuit = task.circuit or Circuit.new(tenant_failures, tenant_pause, longest_tenant_pause)
-  if task.circuit:failed(clock) then
+  if task.circuit:failed(now) then
     gates.tell("circuit_opened", { tenant = task.key, seconds = tenant_pause })
   end
 end
@@ -214,24 +214,24 @@ end
 ---@param was_reached boolean? without a status: false when the host could not be reached, nil when the
 --- request had no time to find out
 function Gate:learn(task, sent_at, status, retry_after, was_reached)
-  local gates, clock, circuit = self.gates, self.gates.clock(), self.circuit
+  local gates, now, circuit = self.gates, self.gates.clock(), self.circuit
   if not status then
     -- While a host is being tried, a request that had no time to find out counts as a failure.
     local counts = was_reached == false or (was_reached == nil and circuit.opened_at)
-    if counts and circuit:failed(clock) then
+    if counts and circuit:failed(now) then
       gates.tell("circuit_opened", { host = self.host })
     end
-    return was_reached ~= nil and tenant_failed(gates, task, clock)
+    return was_reached ~= nil and tenant_failed(gates, task, now)
   end
   circuit:succeeded()
   if not Pace.is_throttling(status, retry_after) then
     self.pace:succeeded(sent_at)
-  elseif self.pace:throttle(task.key, sent_at, clock, retry_after) then
-    local seconds = self.pace.resume_at - clock
+  elseif self.pace:throttle(task.key, sent_at, now, retry_after) then
+    local seconds = self.pace.resume_at - now
     gates.tell("slowed_down", { host = self.host, limit = self.pace.limit, seconds = seconds })
   end
   if status >= 500 then
-    return tenant_failed(gates, task, clock)
+    return tenant_failed(gates, task, now)
   end
   task.circuit = nil
   if status ~= 429 and gates.retry_budget then

@@ -47,11 +47,11 @@ function Pace:succeeded(sent_at)
 end
 
 --- How many tenants were throttled in the last `window` seconds, with this one.
-local function count_throttled(self, tenant, clock)
+local function count_throttled(self, tenant, now)
   local count = 0
-  self.throttled[tenant] = clock
+  self.throttled[tenant] = now
   for other, at in pairs(self.throttled) do
-    if clock - at > window then
+    if now - at > window then
       self.throttled[other] = nil
     else
       count = count + 1
@@ -62,25 +62,25 @@ end
 
 --- Records that a tenant was throttled.
 ---@return boolean has_slowed the limit was halved
-function Pace:throttle(tenant, sent_at, clock, retry_after)
+function Pace:throttle(tenant, sent_at, now, retry_after)
   if sent_at <= self.slowed_at then
     return false -- it was sent before the limit was last halved
   end
   self.part = self.part * (1 - weight) + weight
-  if count_throttled(self, tenant, clock) < several or self.part < large_part then
+  if count_throttled(self, tenant, now) < several or self.part < large_part then
     return false
   end
   local pause = math.min(longest_pause, math.max(default_pause, retry_after or 0))
   self.limit = math.max(1, math.floor(self.limit / 2))
-  self.slowed_at, self.resume_at = clock, clock + pause
+  self.slowed_at, self.resume_at = now, now + pause
   self.throttled, self.part = {}, 0
   return true
 end
 
 --- Whether another request may be sent.
-function Pace:allows(under_way, clock)
+function Pace:allows(under_way, now)
   if self.resume_at then
-    if clock < self.resume_at then
+    if now < self.resume_at then
       return false
     end
     self.resume_at = nil
