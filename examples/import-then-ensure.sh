@@ -8,7 +8,7 @@
 # `autopilot-sync ensure --help`).
 #
 # Ends in 0 when the devices have been synced, else in the exit code of the import or of autopilot-sync: 4 the
-# service asks for patience, 5 no token could be had (also if Entra was not reached) or it refuses the
+# service asks for patience, 5 there was no token (also if Entra was not reached) or it refuses the
 # application, 6 Graph was not reached, 7 the sync failed, 8 an hour was not enough. Running it again is safe: a sync
 # that counts is not asked for twice.
 set -eu

@@ -100,7 +100,7 @@ describe("autopilot-sync doctor", function()
       assert.equal(9, ran.code)
       local advice = "\n" .. (" "):rep(26) .. "The client secret is wrong"
       assert.matches("\nSign%-in +WRONG +AADSTS7000215[^\n]+" .. advice, ran.out)
-      assert.matches("\nToken +%- +not looked at, because 'Sign%-in' is wrong\n", ran.out)
+      assert.matches("\nToken +%- +not checked, because 'Sign%-in' is wrong\n", ran.out)
       ran = command.run("doctor --quiet", { env = env })
       assert.equal("", ran.out)
       assert.matches("^Sign%-in +WRONG", ran.err)

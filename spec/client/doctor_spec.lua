@@ -147,7 +147,7 @@ describe("client:doctor", function()
       assert_fault(name, "it is broken", report, checks)
       assert.equal("skipped", checks.clock.state)
       assert.matches(
-        ("^not looked at, because '%s' is wrong$"):format(checks[name].title),
+        ("^not checked, because '%s' is wrong$"):format(checks[name].title),
         checks.token.text
       )
       assert.equal("ok", checks.store.state)
@@ -180,7 +180,7 @@ describe("client:doctor", function()
       local checks = checks_of(report)
       assert_fault(title, name == "token" and "too long" or "the deadline passed", report, checks)
       assert.matches("allow more time", report.hint)
-      assert.equal("not looked at, because the deadline has passed", checks.licence.text)
+      assert.equal("not checked, because the deadline has passed", checks.licence.text)
     end
   end)
 
@@ -271,10 +271,10 @@ describe("client:doctor", function()
     local checks = checks_of(report)
     assert.equal("warning", checks.service.state)
     assert.equal("warning", checks.permission.state)
-    assert.equal("not looked at, because the record could not be read", checks.licence.text)
+    assert.equal("not checked, because the record could not be read", checks.licence.text)
     checks = checks_of(assert(client:doctor()))
     assert.equal(
-      "not looked at, because the service has asked to be left alone for 30 s",
+      "not checked, because the service has asked to be left alone for 30 s",
       checks.connection.text
     )
     assert.equal(1, #transport.requests)

@@ -195,7 +195,7 @@ describe("what a provider reports about its failure", function()
       assert.same({ message = "sealed" }, report.error)
       assert.is_nil(report.retry_after)
       assert.is_nil(report.retry_at)
-      assert.equal("No token could be had: see what its provider said.", report.hint)
+      assert.equal("The token provider gave no token: see the error.", report.hint)
     end
   end)
 

@@ -296,7 +296,7 @@ local function run_check(found, one)
     state, text, advice = wrong(found, found.answer)
     text = traits.about and ("%s; %s"):format(text, traits.about(found)) or text
   elseif found.obstacle and not traits.is_independent then
-    state, text = "skipped", "not looked at, because " .. found.obstacle
+    state, text = "skipped", "not checked, because " .. found.obstacle
   elseif traits.is_curls and not found.is_curl then
     state, text = "skipped", "the client's own transport does not tell it"
   else

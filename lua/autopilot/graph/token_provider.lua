@@ -138,7 +138,7 @@ function provider.try_newer(request, client, given, answer, refused)
     return answer
   elseif again.outcome == "token_error" then
     -- The hint contains the provider's failure.
-    answer.hint = "The service refused the token, and no other could be had: "
+    answer.hint = "The service refused the token, and its provider gave no other: "
       .. again.error.message
     -- `retry_at` is not set: this Retry-After is the token endpoint's, and does not apply to requests to Graph.
     answer.is_transient, answer.retry_after = again.is_transient, again.retry_after

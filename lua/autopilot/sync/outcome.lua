@@ -106,7 +106,7 @@ local hints = {
   cooldown = "The service usually accepts one sync in 10 minutes for each tenant, from all clients "
     .. "together: ask again when that time is over.",
   throttled = "The service is throttling this client: ask again after the time it names.",
-  token_error = "No token could be had: see what its provider said.",
+  token_error = "The token provider gave no token: see the error.",
   unauthenticated = "The service refused the token: check that it is an access token, not a "
     .. "secret, and its audience, tenant and expiry.",
   forbidden = "Grant the application DeviceManagementServiceConfig.ReadWrite.All with admin "
