@@ -152,7 +152,7 @@ local function open_block(block, ask_for_passphrase)
   if block.is_older then
     fail(
       "the private key is encrypted in OpenSSL's older form: write it anew with "
-        .. "'openssl pkcs8 -topk8 -v2 aes-256-cbc'"
+        .. "'openssl pkcs8 -topk8 -v2 aes-256-cbc -in old.pem -out new.pem'"
     )
   elseif block.label ~= "ENCRYPTED PRIVATE KEY" then
     local ok, key = pcall(openssl.pkey.new, block.der, "DER", "private")
