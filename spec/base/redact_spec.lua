@@ -89,6 +89,8 @@ describe("autopilot.base.redact.text", function()
       local text = "the token '" .. jwt:sub(1, length) .. "...' is malformed"
       assert.equal("the token '[redacted]...' is malformed", redact.text(text, { "other", jwt }))
     end
+    local newer = header .. "." .. claims:reverse() -- tokens of one service begin alike
+    assert.equal("got [redacted].", redact.text("got " .. jwt .. ".", { newer, jwt }))
     local beginning, longer = "Bearer " .. opaque:sub(1, 20), "Bearer " .. opaque:sub(1, -2)
     assert.equal("Bearer [redacted]", redact.text(beginning, { opaque }))
     assert.equal("[redacted]", redact.text(longer, { opaque })) -- what is behind `&` does not look like a token
