@@ -84,6 +84,19 @@ describe("autopilot.base.redact.text", function()
     assert.equal("<23456789abcdefg> [redacted]", redact.text(text, { secret }))
   end)
 
+  it("takes a token that was cut off out of a text, and leaves the rest", function()
+    for _, length in ipairs { 16, #header, #header + 20, #jwt - 1 } do
+      local text = "the token '" .. jwt:sub(1, length) .. "...' is malformed"
+      assert.equal("the token '[redacted]...' is malformed", redact.text(text, { "other", jwt }))
+    end
+    local newer = header .. "." .. claims:reverse() -- tokens of one service begin alike
+    assert.equal("got [redacted].", redact.text("got " .. jwt .. ".", { newer, jwt }))
+    local beginning, longer = "Bearer " .. opaque:sub(1, 20), "Bearer " .. opaque:sub(1, -2)
+    assert.equal("Bearer [redacted]", redact.text(beginning, { opaque }))
+    assert.equal("[redacted]", redact.text(longer, { opaque })) -- what is behind `&` does not look like a token
+    assert.equal("[redacted]", redact.text(header .. " and " .. claims:sub(4), { jwt }))
+  end)
+
   it("withholds a text with a part in which another secret stands", function()
     local secret = "0123456789abcdefghijklmnopqrstuvwxyz"
     assert.equal("[redacted]", redact.text("<6789abcdefghijklmnop>", { "abcdef", secret }))

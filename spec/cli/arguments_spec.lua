@@ -21,6 +21,11 @@ describe("a wrong command line ends in 2 with one sentence:", function()
     { "sync -t x", "unknown option '-t': see autopilot-sync sync --help" },
     { "sync twice", "unexpected argument 'twice': write autopilot-sync sync [OPTIONS]" },
     { "sync --wait 10m", "unexpected argument '10m': write autopilot-sync sync [OPTIONS]" },
+    { "eyJ0eXAiOiJKV1QifQ", "unknown command '[redacted]': see autopilot-sync --help" },
+    {
+      "token --inspect eyJ0eXAiOiJKV1QifQ.eyJhdWQiOiJ4In0.c2ln",
+      "unexpected argument '[redacted]': write autopilot-sync token [OPTIONS]",
+    },
     {
       "fleet a.csv b.csv",
       "unexpected argument 'b.csv': write autopilot-sync fleet tenants.csv [OPTIONS]",

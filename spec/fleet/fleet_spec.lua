@@ -152,6 +152,23 @@ describe("a fleet", function()
     end
   end)
 
+  it("takes client options that go with its own transport only", function()
+    local given = {
+      tenants = { "t" },
+      client = {
+        token = function() end,
+        base_url = "http://127.0.0.1:1",
+        http = { proxy = "http://proxy:3128" },
+      },
+    }
+    local message = mistakes.raised(function()
+      autopilot.fleet(given)
+    end)
+    assert.matches("option 'http.proxy' cannot be used with an http base_url", message)
+    given.transport = autopilot.transport.scripted {}
+    assert.truthy(autopilot.fleet(given))
+  end)
+
   it("has at most the given number of requests under way", function()
     local w = world.new()
     world.collect(w:fleet { tenants = world.names(100), concurrency = 10 })

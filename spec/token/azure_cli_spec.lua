@@ -133,20 +133,16 @@ describe("autopilot.token.azure_cli", function()
   end)
 
   it("reports no expiry in local time for which the system has no date, but the token", function()
-    local date, time = os.date, os.time
-    local function raises()
+    local time = os.time
+    rawset(os, "time", function()
       error "time out-of-bounds"
-    end
-    for _, name in ipairs { "date", "time" } do
-      rawset(os, name, raises)
-      local done, token, expires_in =
-        pcall(scripted(printed { expiresOn = "2040-01-01 00:00:00.000000" }, 0), world_of().ask)
-      rawset(os, "date", date)
-      rawset(os, "time", time)
-      assert.is_true(done, token)
-      assert.are.equal(opaque, token)
-      assert.is_nil(expires_in)
-    end
+    end)
+    local done, token, expires_in =
+      pcall(scripted(printed { expiresOn = "2040-01-01 00:00:00.000000" }, 0), world_of().ask)
+    rawset(os, "time", time)
+    assert.is_true(done, token)
+    assert.are.equal(opaque, token)
+    assert.is_nil(expires_in)
   end)
 
   it("finds the token behind warnings", function()

@@ -2,7 +2,7 @@
 --
 -- A service may echo a secret that it was sent: the whole or a part of it, as it is or encoded, or with
 -- blanks, tags and invisible characters in between. A whole secret that is in a text unchanged is replaced by
--- a mark, and so is anything else that looks like a token. A text that repeats a part of a secret, or hides
+-- a mark, and so is anything that looks like a token. A text that repeats another part of a secret, or hides
 -- it in another form, is withheld.
 --
 -- 16 characters of a secret in a row count as a part of it: fewer may be there by chance. A secret that is
@@ -216,15 +216,13 @@ local function token_ranges(text)
   return ranges
 end
 
---- All places where a text has the whole secret.
-local function whole_ranges(text, secret)
-  local ranges = {}
+--- Adds all places where a text has the whole secret.
+local function add_whole(ranges, text, secret)
   local start, finish = find_whole(text, secret, 1)
   while start do
     ranges[#ranges + 1] = { start = start, finish = finish }
     start, finish = find_whole(text, secret, finish + 1)
   end
-  return ranges
 end
 
 -- ---- Taking out --------------------------------------------------------------------------------------
@@ -257,8 +255,8 @@ local function is_shown(readings, secret)
   return false
 end
 
---- Whether a text without the whole secret repeats a part of it, or hides it. Also true where it has too many layers of
--- encoding.
+--- Whether a text, from which tokens and the whole secret were taken, repeats a part of the secret, or hides it. Also
+-- true where the text has too many layers of encoding.
 local function hides(text, secret)
   local readings = readings_of(text, decoders)
   local decoded_secret = decoded(secret)
@@ -279,13 +277,13 @@ end
 local function clean(text, secrets)
   local ranges = token_ranges(text)
   for _, secret in ipairs(secrets) do
-    local own = whole_ranges(text, secret)
+    -- Without the other secrets: a short one may stand in a part of this one.
+    local own = token_ranges(text)
+    add_whole(own, text, secret)
     if hides(without(text, own), secret) then
       return mark
     end
-    for _, range in ipairs(own) do
-      ranges[#ranges + 1] = range
-    end
+    add_whole(ranges, text, secret)
   end
   return without(text, ranges)
 end
@@ -307,10 +305,10 @@ function redact.prepare(secrets)
 end
 
 --- The text with "[redacted]" in place of every secret; one of less than 4 characters is replaced where it is a
--- word. Where only a part of a secret stands in the text, of at least 16 characters, or a secret behind JSON's
--- escapes, percent-encoding, character references, blanks, tags or invisible characters, "[redacted]" replaces
--- the whole text. Also replaced: credentials behind the word Bearer, and texts of at least 16 characters that
--- look like a JSON Web Token.
+-- word. Also replaced: credentials behind the word Bearer, and texts of at least 16 characters that look like a
+-- JSON Web Token, whole or cut off. Where another part of a secret stands in the text, of at least 16 characters,
+-- or a secret behind JSON's escapes, percent-encoding, character references, blanks, tags or invisible characters,
+-- "[redacted]" replaces the whole text.
 ---@param text string? a value that is not a string is returned unchanged
 ---@param secrets string[]? values other than strings, and empty strings, are ignored
 ---@return string? text

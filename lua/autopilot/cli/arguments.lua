@@ -13,6 +13,7 @@ local outcome = require "autopilot.sync.outcome"
 local version = require "autopilot.version"
 
 local core = lazy "autopilot.core"
+local redact = lazy "autopilot.base.redact"
 
 local arguments = {}
 
@@ -160,7 +161,7 @@ local function new_parser(found, is_shown)
   local root = argparse(program, description, table.concat(epilog, "\n\n"))
   root:help_max_width(90):help_description_margin(27):command_target "command"
   root.error = function(current, message)
-    options.refuse(mistake_of(message, root, current))
+    options.refuse(redact.text(mistake_of(message, root, current))) -- an argument may be a token
   end
   add_common(root, found)
   root:flag("--version", "Show the version."):action(function()

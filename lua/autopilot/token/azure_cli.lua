@@ -119,22 +119,16 @@ local function run_on_windows(checked, resource, tenant)
   return output, code or (find_answer(output) and 0 or 1)
 end
 
---- Unix seconds of a local time, of which the Unix seconds as if it were UTC are given. Raises for one after
--- January 2038 where the system's time has 32 bits.
-local function of_local_time(seconds)
-  local fields = os.date("!*t", math.floor(seconds))
-  fields.isdst = nil -- whether it is summer time is not told
-  return os.time(fields)
-end
-
 --- Unix seconds of a timestamp; one without a zone, as older versions write it, is in local time. Returns nil
--- for anything else.
+-- for anything else, and for a local time after January 2038 where the system's time has 32 bits.
 local function read_timestamp(text)
   text = type(text) == "string" and text or ""
   local is_local = text:find "^%d+%-%d+%-%d+[ T]%d+:%d+:[%d.]+$"
   local seconds = dates.read_timestamp(is_local and text:gsub(" ", "T") .. "Z" or text)
   if seconds and is_local then
-    local ok, at = pcall(of_local_time, seconds)
+    local year, month, day, hour, min, sec = text:match "(%d+)-(%d+)-(%d+).(%d+):(%d+):(%d+)"
+    local fields = { year = year, month = month, day = day, hour = hour, min = min, sec = sec }
+    local ok, at = pcall(os.time, fields) -- finds out whether it is summer time
     return ok and at or nil
   end
   return seconds

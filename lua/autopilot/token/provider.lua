@@ -68,7 +68,7 @@ end
 
 --- Makes a function that turns text from outside into one clean line of bounded length without secrets.
 -- It returns nil for anything but text, and if nothing is left. Secrets are removed before the text is cut,
--- because a part of a secret is not recognized.
+-- because the rest of a secret may be too short to be recognized.
 ---@param secrets string[]?
 ---@return fun(text: any, limit: integer?): string? clean
 function provider.cleaner(secrets)
