@@ -176,7 +176,8 @@ local function new_parser(found, is_shown)
       command.declare(parser)
     end
     if not is_shown then
-      parser:argument("surplus"):args("*"):hidden(true):convert(refuse_word)
+      local surplus = parser:argument("surplus"):args("*"):hidden(true):convert(refuse_word)
+      surplus:action(function() end) -- an empty list is not stored
     end
     add_common(parser, found)
   end
