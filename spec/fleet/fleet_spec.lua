@@ -152,6 +152,18 @@ describe("a fleet", function()
     end
   end)
 
+  it("accepts options of its clients that are right with its own transport only", function()
+    local client = {
+      token = function(ask)
+        return "token-" .. ask.tenant
+      end,
+      base_url = "http://127.0.0.1:8080",
+      http = { proxy = "http://proxy.example:3128" },
+    }
+    local fleet = world.new():fleet { tenants = world.names(2), client = client }
+    assert.same({ started = 2 }, world.outcomes(world.collect(fleet)))
+  end)
+
   it("has at most the given number of requests under way", function()
     local w = world.new()
     world.collect(w:fleet { tenants = world.names(100), concurrency = 10 })

@@ -98,7 +98,8 @@ function fleet_options.check(given, level)
   local checked = options.check(name, rules, given, level + 1)
   local client, tenants = checked.client, checked.tenants
   if not options.is_callable(client) then
-    client_options.check(merged(client, { tenant = client.tenant or "any" }), level + 1)
+    local of_fleet = { tenant = "any", transport = checked.transport }
+    client_options.check(merged(of_fleet, client), level + 1)
   end
   local has_token = type(client) == "table" and type(rawget(client, "token")) == "string"
   if has_token and (options.is_callable(tenants) or #tenants > 1) then
