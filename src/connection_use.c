@@ -191,7 +191,7 @@ static int on_send(void *context, char *primary_ip, char *local_ip, int primary_
     transfer->times_busy += is_now_busy;
     bool is_refused = is_now_busy || (!is_new_connection(handle->easy) &&
                                       has_input(handle->connections, handle->connection));
-    /* Last: a process is stopped most easily in a system call, as the one above. */
+    /* Checked last: a stopped process often stops in a system call, such as the one above. */
     bool is_late = transfer->send_by > 0 && platform_clock() > transfer->send_by;
     transfer->is_refused = is_refused && !is_late;
     if (transfer->is_refused || is_late) {

@@ -51,8 +51,8 @@ long platform_read_waiting(FILE *stream, void *memory, size_t room);
 /* Makes exec close the socket, so that no program that this process starts inherits it. */
 void platform_close_on_exec(intptr_t socket);
 
-/* Makes the system end the connection of the internet socket when what was sent over it has not
- * been acknowledged for so many seconds. Only Linux can do so. */
+/* Makes the system close the connection of the TCP socket when data that was sent over it has not
+ * been acknowledged for so many seconds, also while it connects. Does nothing except on Linux. */
 void platform_limit_unacknowledged(intptr_t socket, double seconds);
 
 /* Opens those of the descriptors 0 to 2 that are closed, so that no socket gets their numbers, into

@@ -13,8 +13,9 @@ struct transfer_set;
  * them share a connection over HTTP/2; over HTTP/1.x each has its own. NULL if memory is short. */
 struct transfer_set *transfer_set_create(unsigned concurrency);
 
-/* Limits how long a request may be on its way: a later connection of the set ends when what was
- * sent over it has not been acknowledged for so many seconds, and is not sent again. */
+/* Limits how long the system tries to deliver a request: it closes a connection when the other end,
+ * which may be a proxy, has not acknowledged data for so many seconds. Applies to connections that
+ * are opened later. Has no effect where the system is not Linux. */
 void transfer_set_limit_unacknowledged(struct transfer_set *set, double seconds);
 
 /* Ends every transfer that is still in the set as failed, and closes all connections. NULL is

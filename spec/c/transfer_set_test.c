@@ -2,6 +2,7 @@
  * that does not wait. */
 #define _POSIX_C_SOURCE 200809L
 
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -120,6 +121,31 @@ static void leaves_no_connection_to_programs_it_starts(void) {
     peer_close(&peer);
 }
 
+#ifdef TCP_USER_TIMEOUT
+static void limits_how_long_the_system_tries_to_deliver(void) {
+    static const struct {
+        double seconds;
+        unsigned milliseconds;
+    } limits[] = {{0, 0}, {15.5, 15500}};
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        struct peer peer;
+        unsigned milliseconds = 1;
+        socklen_t size = sizeof milliseconds;
+        peer_open(&peer, no_content);
+        struct prepared_request *request = request_to(&peer);
+        struct transfer_set *set = transfer_set_create(0);
+        transfer_set_limit_unacknowledged(set, limits[i].seconds);
+        CHECK(exchange(set, request, &peer) == 204);
+        CHECK(getsockopt(descriptor_to(&peer), IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds,
+                         &size) == 0);
+        CHECK(milliseconds == limits[i].milliseconds);
+        transfer_set_destroy(set);
+        prepared_request_release(request);
+        peer_close(&peer);
+    }
+}
+#endif
+
 /* poll() refuses to wait for more descriptors than the process may have. */
 static void rests_where_the_system_does_not_wait(void) {
     enum { TRANSFERS = 40, STEPS_FOR_ALL = 3 }; /* 16 sockets a step */
@@ -224,6 +250,10 @@ int main(void) {
                leaves_the_connections_of_its_parent_alone);
     check_case("leaves no connection to programs that are started",
                leaves_no_connection_to_programs_it_starts);
+#ifdef TCP_USER_TIMEOUT
+    check_case("limits how long the system tries to deliver a request",
+               limits_how_long_the_system_tries_to_deliver);
+#endif
     check_case("rests where the system does not let it wait", rests_where_the_system_does_not_wait);
     check_case("keeps few idle connections where each transfer needs one",
                keeps_few_idle_connections_where_each_transfer_needs_one);

@@ -19,7 +19,7 @@ function judge.posts(service)
   return by_tenant, by_id
 end
 
---- Raises for each field of a report that is untrue, by the service's log.
+--- Raises if a report is untrue, by the service's log.
 local function check(report, posts, by_id)
   local own = {} -- statuses of this report's own requests
   for _, id in ipairs(report.ids) do

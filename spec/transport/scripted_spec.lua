@@ -209,6 +209,9 @@ describe("autopilot.transport.scripted", function()
       ["answer 1: header 'c' must be a string, a number or a list"] = {
         { status = 200, headers = { c = { {} } } },
       },
+      ["answer 1: header '[aA]' must be a string, a number or a list of these, given once"] = {
+        { status = 200, headers = { a = "1", A = "2" } },
+      },
       ["answer 1: header '1' must be a string, a number or a list"] = {
         { status = 200, headers = { "a" } },
       },

@@ -261,7 +261,7 @@ end
 local function begin_run(self)
   self.is_running = true
   self.loop:begin_run()
-  self.wire:begin(self.state and self.state.longest_way)
+  self.wire:begin(self.state and self.state.longest_delivery)
   self.began = self.clock()
   self.deadline = self.options.deadline and self.began + self.options.deadline
   self.tenants = Tenants.new(self.options.tenants, self.options.spread, self.clock)

@@ -7,9 +7,9 @@
 -- tenant's record before they request a sync, because that machine may have requested one.
 --
 -- A machine sends no sync request when its lease is about to expire. It checks this right before each
--- request, by a steady clock that also runs while the process is stopped. If the network breaks down after that, the
--- connection ends before the lease does, so that the system does not send the request later. Times in the database are
--- those of the database's clock, so the clocks of the machines may differ.
+-- request, by a steady clock that also runs while the process is stopped. If the network breaks down after that, Linux
+-- closes the connection before the lease ends, and does not send the request later. Times in the database are those of
+-- the database's clock, so the clocks of the machines may differ.
 
 local Tenants = require "autopilot.fleet.tenants"
 local core = require "autopilot.core"
@@ -18,7 +18,7 @@ local noted = require "autopilot.fleet.noted"
 local shared_run = require "autopilot.fleet.shared_run"
 
 ---@class autopilot.fleet.SharedState: autopilot.fleet.State
----@field longest_way number seconds that a request may be on its way until the lease ends
+---@field longest_delivery number seconds from the latest sending of a request to the end of the lease
 ---@field next_look number when to try again to take parts that other machines hold, steady clock
 ---@field before_call fun() called before each wait for the database, to send the requests that are ready
 ---@field elsewhere integer number of tenants reported by other machines, as of the last renewal
@@ -368,7 +368,7 @@ return function(given)
     cooldown_length = given.cooldown + given.cooldown_margin,
     worker = core.uuid(),
     lease = lease,
-    longest_way = lease * (1 - until_last),
+    longest_delivery = lease * (1 - until_last),
     waiting = {}, -- tenants of the list that are not handed out yet, by the number of their part
     waiting_count = 0,
     holds = {}, -- by number

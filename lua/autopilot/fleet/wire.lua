@@ -13,6 +13,7 @@ local protected_call = require "autopilot.base.protected_call"
 
 ---@class autopilot.fleet.Wire: autopilot.Drive
 ---@field is_cancelled boolean nothing more is sent
+---@field package longest_delivery number? see `Wire:begin`
 local Wire = {}
 Wire.__index = Wire
 
@@ -42,7 +43,7 @@ local function current_set(self)
     self.process = core.process_id()
     loop.set, failure = curl.transfer_set {
       concurrency = self.options.concurrency,
-      unacknowledged = self.longest_way,
+      unacknowledged = self.longest_delivery,
     }
   end
   return loop.set, failure
@@ -109,7 +110,7 @@ end
 
 --- Sends a request for a sync, unless the state says that it must not be sent any more.
 local function post(self, attempt, prepared, send, task)
-  local asked_at = core.clock() -- earlier than the answer, because the process may be stopped meanwhile
+  local asked_at = core.clock() -- read before the answer, because the process may be stopped in between
   local may_post = task.before_post and task.before_post()
   if may_post == false then
     return nil, curl.unsent("LEASE_ENDED", messages.LEASE_ENDED)
@@ -200,9 +201,9 @@ function Wire:wrap(inner)
 end
 
 --- Called when a run begins. A set made before a fork is not used in the child.
----@param longest_way number? seconds after which a request that has not arrived must not arrive any more
-function Wire:begin(longest_way)
-  self.longest_way = longest_way
+---@param longest_delivery number? seconds after its sending in which a request may still arrive; nil: no limit
+function Wire:begin(longest_delivery)
+  self.longest_delivery = longest_delivery
   self.is_cancelled = false
   if self.loop.set and self.process ~= core.process_id() then
     self.loop:forget_set()

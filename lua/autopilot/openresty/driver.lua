@@ -107,7 +107,7 @@ local function step(self, waiter)
         cancel_all(self)
       end
       local seconds = core.clock() - began
-      -- Those that were replaced still wait, at the same time.
+      -- A stepper that was replaced has waited at the same time as the present one, whose wait counts.
       local counts = self.stepper == own and seconds <= longest_pause
       self.waited = self.waited + (counts and seconds or 0)
     end

@@ -34,8 +34,8 @@ function Polling.wait(set, seconds, delay)
   local ends = core.clock() + seconds
   delay = delay or shortest
   repeat
-    -- It sleeps first: a fleet that always has something to do would not let other light threads run. nginx's clock
-    -- does not move during a step: counted from the old time, the sleep would be over at once.
+    -- It sleeps first: a fleet that always has something to do would not let other light threads run. A sleep begins
+    -- at the time that nginx has read last: without a new reading, one after a long step would be over at once.
     ngx.update_time()
     ngx.sleep(math.max(shortest, math.min(delay, ends - core.clock())))
     if set:is_due() then

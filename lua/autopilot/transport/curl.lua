@@ -105,7 +105,8 @@ function curl.unsent(name, message)
 end
 
 --- Makes a set of transfers. Newer libcurls (seen with 8.21) need descriptors for one.
----@param given { concurrency: integer? }?
+---@param given { concurrency: integer?, unacknowledged: number? }? `unacknowledged`: seconds after which the system
+--- closes a connection over which it cannot deliver a request
 ---@return any? set
 ---@return autopilot.NetworkFailure? failure
 function curl.transfer_set(given)

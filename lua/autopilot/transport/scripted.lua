@@ -102,8 +102,8 @@ local function normal_headers(given)
   for name, value in pairs(given) do
     local list = type(value) == "table" and value or { value }
     local is_right, text = pcall(table.concat, list, ", ")
-    if type(name) ~= "string" or not is_right then
-      local complaint = "header '%s' must be a string, a number or a list of these"
+    if type(name) ~= "string" or not is_right or headers[name:lower()] then
+      local complaint = "header '%s' must be a string, a number or a list of these, given once"
       return nil, complaint:format(tostring(name))
     end
     headers[name:lower()] = text

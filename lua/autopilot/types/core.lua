@@ -37,8 +37,8 @@
 ---@field is_header_text fun(text: string): boolean whether a text can be sent in a header: it has no CR, LF or NUL
 --- Raises for what cannot be sent, and never quotes a header's value.
 ---@field request fun(given: autopilot.core.RequestOptions): autopilot.core.Request
---- A set for so many transfers at a time; without a number, for a few. On Linux its connections end when what was
---- sent is not acknowledged for so many seconds.
+--- A set for so many transfers at a time; without a number, for a few. `unacknowledged`: seconds after which Linux
+--- closes a connection whose data the other end does not acknowledge.
 ---@field transfer_set fun(given: { concurrency: integer?, unacknowledged: number? }?): autopilot.core.TransferSet
 --- Nil and why there can be none; missing on Windows.
 ---@field transfer_thread fun(): autopilot.core.TransferThread?, string?
