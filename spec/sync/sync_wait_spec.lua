@@ -1,5 +1,6 @@
 -- client:sync with wait goes on until the sync has completed, and keeps what is known of its start.
 
+local retry = require "autopilot.retry"
 local virtual_world = require "support.virtual_world"
 
 describe("client:sync with wait", function()
@@ -47,6 +48,17 @@ describe("client:sync with wait", function()
     local began = world.time
     local client = world:emulated { duration = 1e5 }
     assert.equal("timed_out", select(2, client:sync { wait = true }).outcome)
+    assert.is_true(world.time <= began + 3600 and world.time > began + 3500)
+  end)
+
+  it("counts that hour from the call, also after a long wait for the start", function()
+    local world = virtual_world.new()
+    local began = world.time
+    local client, service = world:emulated({ duration = 1e5 }, { retry = retry.patient() })
+    service:inject { kind = "throttle", retry_after = 1200, on = "sync" }
+    local failure = select(2, client:sync { wait = true })
+    assert.equal("timed_out", failure.outcome)
+    assert.equal("yes", failure.delivered)
     assert.is_true(world.time <= began + 3600 and world.time > began + 3500)
   end)
 

@@ -1,6 +1,5 @@
 --- One call of a client's method: its deadline, its sleeps and its attempts, which are repeated as the client's retry
--- policy says. It remembers when its last sleep is due to end. A `sync` without a deadline gets one when it begins to
--- wait for the sync.
+-- policy says. It remembers when its last sleep is due to end.
 
 local lazy = require "autopilot.base.lazy"
 local options = require "autopilot.base.options"

@@ -172,6 +172,9 @@ end
 
 --- Requests a sync, and waits for its end if the option `wait` is true.
 function sync.run(call, wanted)
+  if wanted.wait then
+    call.deadline = call.deadline or call.began + completion.rules.timeout.default
+  end
   local requests = sync.requests(call, wanted.force, wanted.client_request_id)
   local answer = sync.request(requests)
   if wanted.wait and answer.outcome == "started" then

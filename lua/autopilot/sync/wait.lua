@@ -9,13 +9,11 @@ local outcome = require "autopilot.sync.outcome"
 local protected_call = require("autopilot.base.lazy") "autopilot.base.protected_call"
 local record = require "autopilot.sync.record"
 
-local default_timeout = 3600 -- seconds
-
 ---@type autopilot.Operation
 local wait = {
   rules = {
     since = { type = "number", min = 0, such_as = "os.time() - 600" },
-    timeout = { type = "number", default = default_timeout, above = 0 },
+    timeout = { type = "number", default = 3600, above = 0 },
     on_progress = { type = "function" },
   },
   has_defaults = true,
@@ -208,9 +206,7 @@ end
 ---@param started table the answer to the request that started it
 ---@return table answer
 function wait.after_start(call, started)
-  local client = call.client
-  call.deadline = call.deadline or client.options.clock() + default_timeout
-  local answer = wait.await(call, client.memory.started_at, first_interval, started)
+  local answer = wait.await(call, call.client.memory.started_at, first_interval, started)
   answer.delivered, answer.confirmed_by = started.delivered, started.confirmed_by
   answer.answered_by, answer.joined = started.answered_by, started.joined
   return answer
