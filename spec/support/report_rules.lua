@@ -30,15 +30,25 @@ local function was_answered(call)
   return false
 end
 
+-- The outcomes that follow from the record, and so from the answer that a sync was started.
+local of_record = { completed = true, sync_failed = true, timed_out = true }
+
 local function check_answered_by(call, complain)
-  local report, sent = call.report, 0
+  local report, sent, is_of_request = call.report, 0, of_record[call.report.outcome]
   for _, attempt in ipairs(report.attempts or {}) do
     sent = sent + attempt.sends
+    is_of_request = is_of_request or attempt.outcome == report.outcome
   end
   if report.answered_by == "client" and sent > 0 and not report.joined then
     complain("answered_by", "client, though it posted")
   elseif report.answered_by == "service" and not was_answered(call) then
     complain("answered_by", "service, which has answered no request of the call")
+  elseif report.answered_by == "service" and not is_of_request then
+    complain("answered_by", "service, though it answered no request so")
+  elseif report.answered_by == "intermediary" then
+    if not of_filter[report.outcome] and report.outcome ~= "timed_out" then
+      complain("answered_by", "intermediary, though it was %s", report.outcome)
+    end
   elseif report.confirmed_by == "status" and report.answered_by and not report.joined then
     complain("answered_by", "%s, though the record tells it", report.answered_by)
   end

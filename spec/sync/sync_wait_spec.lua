@@ -62,6 +62,29 @@ describe("client:sync with wait", function()
     assert.is_true(world.time <= began + 3600 and world.time > began + 3500)
   end)
 
+  it("reports that a portal answered a read after the start", function()
+    local page = { status = 403, body = "<p>Blocked</p>", intermediary = true }
+    local client = virtual_world.new():scripted { { status = 204 }, page }
+    local failure = select(2, client:sync { wait = true })
+    assert.equal("unexpected", failure.outcome)
+    assert.equal("yes", failure.delivered)
+    assert.equal("response", failure.confirmed_by)
+    assert.equal("intermediary", failure.answered_by)
+  end)
+
+  it("does not say that the service answered where a token is missing after the start", function()
+    local asked = 0
+    local client = virtual_world.new():emulated(nil, {
+      token = function()
+        asked = asked + 1
+        return asked == 1 and "good" or nil, "none"
+      end,
+    })
+    local failure = select(2, client:sync { wait = true })
+    assert.equal("token_error", failure.outcome)
+    assert.is_nil(failure.answered_by)
+  end)
+
   it("sends no token with control characters while it waits, either", function()
     local asked = 0
     local client, service = virtual_world.new():emulated(nil, {

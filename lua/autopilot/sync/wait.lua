@@ -208,7 +208,10 @@ end
 function wait.after_start(call, started)
   local answer = wait.await(call, call.client.memory.started_at, first_interval, started)
   answer.delivered, answer.confirmed_by = started.delivered, started.confirmed_by
-  answer.answered_by, answer.joined = started.answered_by, started.joined
+  answer.joined = started.joined
+  if outcome.of(answer).source == "record" then -- else a read failed: the outcome is not the service's answer
+    answer.answered_by = started.answered_by
+  end
   return answer
 end
 
