@@ -85,6 +85,27 @@ describe("client:sync with wait", function()
     assert.is_nil(failure.answered_by)
   end)
 
+  it("tells when to ask again where a Retry-After leaves no time to wait", function()
+    local world = virtual_world.new()
+    local client, service = world:emulated { duration = 5000 }
+    service:inject { kind = "throttle", retry_after = 900, on = "status" }
+    local failure = select(2, client:sync { wait = true, deadline = 300 })
+    assert.equal("timed_out", failure.outcome)
+    assert.near(900, failure.retry_after, 1e-6)
+    assert.near(world.time + 900, failure.retry_at, 1e-6)
+  end)
+
+  it("tells when to ask again after a sync that failed", function()
+    local world = virtual_world.new()
+    local client, service = world:emulated()
+    service:inject { kind = "failed_sync", on = "sync" }
+    local failure = select(2, client:sync { wait = true })
+    assert.equal("sync_failed", failure.outcome)
+    local refusal = select(2, client:sync())
+    assert.equal("cooldown", refusal.outcome)
+    assert.near(refusal.retry_at, failure.retry_at, 1e-6)
+  end)
+
   it("sends no token with control characters while it waits, either", function()
     local asked = 0
     local client, service = virtual_world.new():emulated(nil, {

@@ -129,6 +129,16 @@ local function report_learned(client, answer)
     or hint:format(dates.duration(learned.before), dates.duration(learned.cooldown))
 end
 
+--- Adds to a failure without a Retry-After when to ask again, if an earlier answer or the record shows it.
+local function add_known_retry(client, answer)
+  local memory, now = client.memory, client.options.clock()
+  local seconds = memory:held_for(now)
+  if answer.outcome == "sync_failed" then
+    seconds = select(2, memory:refusal(now))
+  end
+  client:set_retry(answer, seconds)
+end
+
 --- Makes the last answer of a call its report.
 ---@param call autopilot.Call
 ---@param answer table
@@ -143,6 +153,8 @@ function report.finish(call, answer, attempts)
   answer.tenant = client.tenant or answer.tenant_id
   if answer.retry_after and not answer.retry_at then -- a token endpoint's, which does not delay requests to the service
     client:set_retry(answer, answer.retry_after)
+  elseif not answer.retry_after and (outcome.of(answer).exit or 0) > 0 then
+    add_known_retry(client, answer)
   end
   if client.memory.learned then
     report_learned(client, answer)
