@@ -81,6 +81,25 @@ describe("client:ensure when requests fail", function()
     assert.equal(1, syncs_started(service))
   end)
 
+  it("does not post again after a lost answer if the record tells of no trigger", function()
+    for _, recovers in ipairs { true, false } do
+      local world = virtual_world.new()
+      local lost = { network = { stage = "receive", delivered = "unknown" } }
+      local silent = { status = 200, body = [[{"syncStatus":"completed"}]] }
+      local client, transport = world:scripted({
+        record { trigger = world.time - 5000, last_sync = world.time - 4999 },
+        lost,
+        silent,
+        silent,
+      }, { recover = recovers })
+      local failure = select(2, client:ensure())
+      assert.equal("interrupted", failure.outcome)
+      assert.equal("unknown", failure.delivered)
+      assert.equal(1, #failure.attempts)
+      assert.equal(recovers and 4 or 3, #transport.requests)
+    end
+  end)
+
   it("accepts a record that is out of date", function()
     local world = virtual_world.new()
     local client, service = world:emulated()

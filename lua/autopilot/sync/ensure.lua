@@ -223,7 +223,8 @@ local function step(self)
   if plan.outcome == "in_progress" then
     return wait_for_the_other(self, answer, plan.seconds)
   elseif plan.action == "sync" then
-    return ask(self)
+    -- Where a request may have started a sync, and the record does not tell, another may start a second one.
+    return requests.open and not answer.trigger_known and requests.last_answer or ask(self)
   end
   local ended = wait_out(call, answer, plan.outcome, plan.seconds)
   if ended and plan.has_failed then
