@@ -153,6 +153,16 @@ describe("client:sync inside a cooldown that the client knows of", function()
     assert.near(610, slept[2], 1)
   end)
 
+  it("posts after a wait for its end as a first request, not as a retry", function()
+    local world = virtual_world.new()
+    local answers = { { status = 204 }, { status = 500 }, { status = 204 } }
+    local client, transport = world:scripted(answers, { retry = retry.patient() })
+    client:sync()
+    assert.equal("started", client:sync().outcome)
+    assert.is_nil(transport.requests[2].headers["retry-attempt"])
+    assert.equal("1", transport.requests[3].headers["retry-attempt"])
+  end)
+
   it("does not share this with other clients", function()
     local world = virtual_world.new()
     local client, service = world:emulated()

@@ -123,7 +123,9 @@ function Requests:try(number, delay)
     return refusal, refusal, self.joined_attempts
   end
   local seen = client.memory.newest_trigger
-  self.delay, self.retry_attempt, self.waited_until = delay, number - 1, call.slept_until
+  -- An attempt that ended with a known refusal was no request, so that this one may be the first.
+  self.retry_attempt = math.min(number - 1, #self.attempts)
+  self.delay, self.waited_until = delay, call.slept_until
   self.instead = nil
   local answer = client.sync_request:run(client, self)
   if answer.confirmed_by == "response" and not self.instead then
