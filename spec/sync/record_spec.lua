@@ -101,7 +101,8 @@ describe("autopilot.sync.record.parse", function()
     for theirs, ours in pairs(names) do
       assert.equal(ours, parse({ syncStatus = theirs }).sync_status)
     end
-    assert.is_nil(parse({ syncStatus = ("x"):rep(65) }).sync_status)
+    local long = { syncStatus = ("x"):rep(65), lastSyncDateTime = "2026-01-01T00:00:00Z" }
+    assert.is_nil(parse(long).sync_status)
   end)
 
   it("refuses other bodies, in one sentence that does not quote them", function()
@@ -124,6 +125,7 @@ describe("autopilot.sync.record.parse", function()
       "7",
       '"SECRET"',
       '{"syncStatus":"SECRET"',
+      '{"syncStatus":17,"lastSyncDateTime":"SECRET","lastManualSyncTriggerDateTime":{}}',
       live .. "<html>",
       ("["):rep(1048576),
       '{"value":' .. ("["):rep(100) .. ("]"):rep(100) .. "}",

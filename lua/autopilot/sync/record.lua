@@ -90,14 +90,15 @@ function record.parse(body)
   if document == nil then
     return nil, "the status answer is not JSON"
   end
-  local found = find_record(document)
-  if not found then
+  local found = find_record(document) or {}
+  local last_manual_trigger, trigger_known = moment_of(found.lastManualSyncTriggerDateTime)
+  local last_sync, sync_known = moment_of(found.lastSyncDateTime)
+  local sync_status = state_of(found.syncStatus)
+  if not (sync_status or trigger_known or sync_known) then
     return nil, "the status answer is not a windowsAutopilotSettings record"
   end
-  local last_manual_trigger, trigger_known = moment_of(found.lastManualSyncTriggerDateTime)
-  local last_sync = moment_of(found.lastSyncDateTime)
   return {
-    sync_status = state_of(found.syncStatus),
+    sync_status = sync_status,
     last_sync = last_sync,
     last_manual_trigger = last_manual_trigger,
     trigger_known = trigger_known,
