@@ -165,6 +165,21 @@ describe("client:wait", function()
     assert.is_truthy(tostring(failure):find "^wait contoso: timed_out")
   end)
 
+  it("does not name a Retry-After that has passed", function()
+    local world, client = virtual_world.new(), nil
+    client = world:scripted({ { status = 429, headers = { ["Retry-After"] = "120" } } }, {
+      sleep = function(seconds)
+        world:pass(seconds)
+        client:close()
+      end,
+    })
+    local failure = select(2, client:wait())
+    assert.equal("timed_out", failure.outcome)
+    assert.equal(virtual_world.start + 120, world.time)
+    assert.is_nil(failure.retry_after)
+    assert.is_nil(failure.retry_at)
+  end)
+
   it("waits an hour by default", function()
     local world = virtual_world.new()
     local client = world:emulated { duration = 1e6 }

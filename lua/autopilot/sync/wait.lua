@@ -143,6 +143,7 @@ local hint_of_none = "No such sync was triggered, as far as the record tells: as
 --- The answer when the time is over, or the client was closed.
 local function timed_out(call, answer, state)
   answer = state.last_read or answer or {}
+  call.client:refresh_retry(answer)
   answer.outcome = "timed_out"
   answer.gave_up = call.client.is_closed and "not_retryable" or "deadline"
   answer.hint = state.shows_none and hint_of_none or nil
