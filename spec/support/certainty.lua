@@ -298,7 +298,8 @@ local function check_retry_at(history, call)
     return
   end
   local asked = clock.moment(report.retry_at)
-  local earliest = knowledge.cooldown_end(client)
+  -- A client without a cooldown knows the ends of Retry-Afters only.
+  local earliest = client.settings.cooldown == 0 and call.ended or knowledge.cooldown_end(client)
   local lower, upper = knowledge.offset_range(client, call.ended)
   local latest = call.ended -- a refusal of just now
   for _, told in ipairs(knows.retry_after) do

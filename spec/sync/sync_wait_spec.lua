@@ -95,6 +95,16 @@ describe("client:sync with wait", function()
     assert.near(world.time + 900, failure.retry_at, 1e-6)
   end)
 
+  it("names the end of the cooldown if a Retry-After ends before", function()
+    local world = virtual_world.new()
+    local began = world.time
+    local client, service = world:emulated { duration = 5000 }
+    service:inject { kind = "throttle", retry_after = 200, on = "status" }
+    local failure = select(2, client:sync { wait = true, deadline = 100 })
+    assert.equal("timed_out", failure.outcome)
+    assert.near(began + 610, failure.retry_at, 1e-3)
+  end)
+
   it("tells when to ask again after a sync that failed", function()
     local world = virtual_world.new()
     local client, service = world:emulated()

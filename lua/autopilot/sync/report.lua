@@ -133,7 +133,7 @@ end
 local function add_known_retry(client, answer)
   local memory, now = client.memory, client.options.clock()
   local seconds = memory:held_for(now)
-  if answer.outcome == "sync_failed" then
+  if answer.outcome == "sync_failed" or (seconds and answer.attempts) then
     seconds = select(2, memory:refusal(now))
   end
   client:set_retry(answer, seconds)
