@@ -147,13 +147,13 @@ end
 ---@return autopilot.Report? failure
 function report.finish(call, answer, attempts)
   answer.operation, answer.attempts, answer.steps = call.name, attempts, call.steps
-  local client = call.client
+  local client, row = call.client, outcome.all[answer.outcome]
   answer.elapsed = client.options.clock() - call.began
   answer.tenant_id = answer.tenant_id or client.tenant_id or nil
   answer.tenant = client.tenant or answer.tenant_id
   if answer.retry_after and not answer.retry_at then -- a token endpoint's, which does not delay requests to the service
     client:set_retry(answer, answer.retry_after)
-  elseif not answer.retry_after and (outcome.of(answer).exit or 0) > 0 then
+  elseif not answer.retry_after and row and row.exit > 0 then
     add_known_retry(client, answer)
   end
   if client.memory.learned then
