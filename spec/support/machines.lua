@@ -210,6 +210,8 @@ end
 --- not arrive when the network is back, although its system would send it again.
 local function cut_off(world)
   world.name, world.count = "late", 20 * world.concurrency
+  local lease = world.lease
+  world.lease = 2 * lease -- a busy machine may be slow to read what has arrived
   local lonely = world:begin(1, 0)
   await("the first machine asks", function()
     for tenant in pairs((judge.posts(world.service))) do
@@ -224,6 +226,7 @@ local function cut_off(world)
   world.places[1].link "up"
   await("the first machine ends", lonely.has_ended, world.patience)
   judge.check_posts((judge.posts(world.service)))
+  world.lease = lease
 end
 
 --- Seconds until the tenants of a killed machine are in progress on another.
