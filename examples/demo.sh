@@ -13,9 +13,9 @@ clean_up() {
     kill "$emulator" 2>/dev/null || true
     wait "$emulator" 2>/dev/null || true
   fi
-  # The service removes its own folder, in which the CA file is, when it has ended.
+  # The service removes its own folder, in which the CA file is, when it has ended: the file before the folder.
   tries=0
-  while [ -n "${AUTOPILOT_CA_FILE:-}" ] && [ -e "$AUTOPILOT_CA_FILE" ] && [ $tries -lt 200 ]; do
+  while [ -n "${AUTOPILOT_CA_FILE:-}" ] && [ -e "${AUTOPILOT_CA_FILE%/*}" ] && [ $tries -lt 200 ]; do
     tries=$((tries + 1))
     sleep 0.05
   done
