@@ -22,11 +22,10 @@ describe("an answer over HTTP/1.1", function()
 
   describe("with a malformed head", function()
     it("keeps the status of a head that is larger than 256 KiB", function()
-      if libcurl.is_between "8.23" then
-        return pending "libcurl 8.23.0 was seen to wait for more of such a head: to be understood"
-      end
       local long = ("Long: %s\r\n"):format(("x"):rep(90000))
-      assert_cut(answer("HTTP/1.1 500 X\r\n" .. long:rep(3)), 500, "CURLE_FILESIZE_EXCEEDED")
+      -- Newer libcurls (seen: 8.21) pass a line on when the next one has begun, which might continue it.
+      local head = "HTTP/1.1 500 X\r\n" .. long:rep(3) .. "A"
+      assert_cut(answer(head), 500, "CURLE_FILESIZE_EXCEEDED")
     end)
 
     it("abandons a head without end", function()
