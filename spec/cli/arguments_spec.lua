@@ -27,6 +27,11 @@ describe("a wrong command line ends in 2 with one sentence:", function()
       "unexpected argument '[redacted]': write autopilot-sync token [OPTIONS]",
     },
     {
+      "token " .. ("aB3~x"):rep(8),
+      "unexpected argument 'aB3~xaB3…': write autopilot-sync token [OPTIONS]",
+    },
+    { ("aB3~x"):rep(8), "unknown command 'aB3~xaB3…': see autopilot-sync --help" },
+    {
       "fleet a.csv b.csv",
       "unexpected argument 'b.csv': write autopilot-sync fleet tenants.csv [OPTIONS]",
     },

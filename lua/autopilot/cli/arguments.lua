@@ -136,6 +136,18 @@ local function mistake_of(message, root, current)
   return ("%s: see %s%s --help"):format(complaint, program, own and " " .. own.name or "")
 end
 
+-- Characters: names of options and commands are shorter, client secrets longer.
+local longest_word = 32
+
+--- The message without what may be a secret: tokens, and the end of each long word that it quotes.
+local function without_secrets(message)
+  return (
+    redact.text(message):gsub("'([^%s']+)'", function(word)
+      return #word > longest_word and ("'%s…'"):format(word:sub(1, 8)) or nil
+    end)
+  )
+end
+
 -- What a value such as `DURATION` may be, in the help of each command that has one.
 local durations = "A DURATION is a number of seconds, or has a unit: 90s, 10m, 2h, 1d.\n\n"
 
@@ -152,7 +164,7 @@ end
 
 --- A converter for the words that a command has no place for. argparse itself does not name them.
 local function refuse_word(word)
-  return nil, ("unexpected argument '%s'"):format(word:sub(1, 80))
+  return nil, ("unexpected argument '%s'"):format(word)
 end
 
 --- The parser of the command line. With `is_shown` it is not for parsing, but for a man page or completion.
@@ -161,7 +173,7 @@ local function new_parser(found, is_shown)
   local root = argparse(program, description, table.concat(epilog, "\n\n"))
   root:help_max_width(90):help_description_margin(27):command_target "command"
   root.error = function(current, message)
-    options.refuse(redact.text(mistake_of(message, root, current))) -- an argument may be a token
+    options.refuse(without_secrets(mistake_of(message, root, current)))
   end
   add_common(root, found)
   root:flag("--version", "Show the version."):action(function()
