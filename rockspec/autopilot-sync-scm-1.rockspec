@@ -68,7 +68,6 @@ build = {
     ["autopilot.base.claims"] = "lua/autopilot/base/claims.lua",
     ["autopilot.base.clouds"] = "lua/autopilot/base/clouds.lua",
     ["autopilot.base.dates"] = "lua/autopilot/base/dates.lua",
-    ["autopilot.base.http_date"] = "lua/autopilot/base/http_date.lua",
     ["autopilot.base.interrupt"] = "lua/autopilot/base/interrupt.lua",
     ["autopilot.base.json"] = "lua/autopilot/base/json.lua",
     ["autopilot.base.jwt"] = "lua/autopilot/base/jwt.lua",

@@ -27,12 +27,12 @@ local parts = {
   _VERSION = "autopilot.version",
 }
 
---- Reads an HTTP-date: see `autopilot.base.http_date`.
+--- Reads an HTTP-date: see `autopilot.base.dates`.
 ---@param text string
 ---@param now number? Unix seconds, for two-digit years
 ---@return number? seconds Unix time; nil when the text is not such a date
 function autopilot.http_date(text, now)
-  return require("autopilot.base.http_date").read(text, now)
+  return require("autopilot.base.dates").read_http_date(text, now)
 end
 
 ---@type autopilot

@@ -1,5 +1,4 @@
 local dates = require "autopilot.base.dates"
-local http_date = require "autopilot.base.http_date"
 local SeededRandom = require "support.seeded_random"
 
 describe("autopilot.base.dates.read_timestamp", function()
@@ -77,7 +76,7 @@ end)
 describe("the readers of dates", function()
   local readers = {
     {
-      read = http_date.read,
+      read = dates.read_http_date,
       "Sun, 06 Nov 1994 08:49:37 GMT",
       "Sunday, 06-Nov-94 08:49:37 GMT",
       "Sun Nov  6 08:49:37 1994",

@@ -3,7 +3,7 @@
 -- To refuse a request, the functions `refuse_…` and `demand…` raise the answer, which the emulator catches: the
 -- endpoint ends there.
 
-local http_date = require "autopilot.base.http_date"
+local dates = require "autopilot.base.dates"
 local json = require "autopilot.base.json"
 
 local answers = {}
@@ -21,10 +21,10 @@ local diagnostic = '{"ServerInfo":{"DataCenter":"West Europe","Slice":"E","Ring"
 -- `os.date`, which follow the locale.
 local function date_header(seconds)
   local date = os.date("!*t", math.floor(seconds))
-  local _, weekday = http_date.unix_time(date.year, date.month, date.day, 0, 0, 0)
+  local _, weekday = dates.unix_time(date.year, date.month, date.day, 0, 0, 0)
   local form = ("!%s, %%d %s %%Y %%H:%%M:%%S GMT"):format(
     weekday:sub(1, 3),
-    http_date.months[date.month]
+    dates.months[date.month]
   )
   return os.date(form, math.floor(seconds))
 end

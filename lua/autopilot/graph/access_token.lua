@@ -4,11 +4,11 @@
 -- Nothing is verified, and only certain errors count: a token that cannot be read, or that does
 -- not have a claim, may still be right. The service decides.
 
+local dates = require "autopilot.base.dates"
 local inspect = require "autopilot.base.jwt"
 local lazy = require "autopilot.base.lazy"
 
 local answers = lazy "autopilot.graph.answer"
-local dates = lazy "autopilot.base.dates"
 
 local access_token = {}
 

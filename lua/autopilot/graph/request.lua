@@ -5,7 +5,7 @@
 
 local access_token = require "autopilot.graph.access_token"
 local core = require "autopilot.core"
-local http_date = require "autopilot.base.http_date"
+local dates = require "autopilot.base.dates"
 local lazy = require "autopilot.base.lazy"
 
 local answers = lazy "autopilot.graph.answer"
@@ -82,7 +82,7 @@ local function read_response(self, client, response, failure, sent, received_at)
   local is_success = is_expected(self, response, is_marked)
   local elapsed = received_at - sent.at
   -- Repeated dates are joined, and cannot be read.
-  local date = http_date.read(headers["date"])
+  local date = dates.read_http_date(headers["date"])
   local answer = {
     tenant_id = client.tenant_id or nil,
     status = response.status,
