@@ -94,9 +94,9 @@ for outcome in not_retried:gmatch "%S+" do
   retried_by_default[outcome] = false
 end
 
-local outcome_rules = {}
+local outcome_rules, none_retried = {}, {}
 for outcome in pairs(retried_by_default) do
-  outcome_rules[outcome] = { type = "boolean" }
+  outcome_rules[outcome], none_retried[outcome] = { type = "boolean" }, false
 end
 
 local function list_or_table_message()
@@ -110,43 +110,35 @@ local function read_on(on)
   if type(on) ~= "table" or options.is_callable(on) then
     return on, { type = { "table", "function" } }
   end
-  local listed, count, keys = {}, 0, 0
+  local listed, names = merged(none_retried), merged(on)
   for index, outcome in ipairs(on) do
-    listed[outcome], count = true, index
-  end
-  for _ in pairs(on) do
-    keys = keys + 1
+    listed[outcome], names[index] = true, nil
   end
   -- An empty table could mean "nothing" as well as "no exceptions": the caller has to say which.
-  if keys == 0 or (count > 0 and count < keys) then
+  if next(on) == nil or (on[1] ~= nil and next(names) ~= nil) then
     return on, { type = "any", check = list_or_table_message }
-  elseif count > 0 then
-    for outcome in pairs(retried_by_default) do
-      listed[outcome] = listed[outcome] or false
-    end
-    on = listed
   end
-  return on, { type = "table", fields = outcome_rules }
+  return on[1] ~= nil and listed or on, { type = "table", fields = outcome_rules }
 end
 
 --- Makes the function that tells which failures are retried, from the caller's option.
 local function predicate(on, preset)
-  if on ~= nil and type(on) ~= "table" or getmetatable(on) then
+  if options.is_callable(on) then
     return on
   end
-  local retried = merged(retried_by_default, preset.retried)
+  local retried, statuses = merged(retried_by_default, preset.retried), preset.statuses
   return function(report)
     if type(report) ~= "table" then
       return false
-    elseif on and on[report.outcome] ~= nil then
-      return on[report.outcome]
+    end
+    local wanted, network = (on or {})[report.outcome], report.network
+    if wanted ~= nil then
+      return wanted
     elseif report.is_transient == true then
       return true -- the token endpoint failed: nothing was sent, and it may answer the next time
-    elseif
-      type(report.network) == "table" and report.network.name == "CURLE_SSL_CACERT_BADFILE"
-    then
+    elseif type(network) == "table" and network.name == "CURLE_SSL_CACERT_BADFILE" then
       return false -- a file that cannot be read now cannot be read in ten seconds either
-    elseif preset.statuses and report.status and not preset.statuses[report.status] then
+    elseif statuses and report.status and not statuses[report.status] then
       return false
     end
     return retried[report.outcome] == true
@@ -185,20 +177,8 @@ local question_rules = {
 ---| "full" anywhere between 0 and the delay
 ---| "equal" half of the delay, and anywhere within the other half
 
-local growth = {
-  constant = function(base)
-    return base
-  end,
-  linear = function(base, attempt)
-    return base * attempt
-  end,
-  quadratic = function(base, attempt)
-    return base * attempt ^ 2
-  end,
-  exponential = function(base, attempt, factor)
-    return base * factor ^ (attempt - 1)
-  end,
-}
+-- The exponents of `attempt`.
+local exponents = { constant = 0, linear = 1, quadratic = 2 }
 
 --- A random number between two limits. A result of `random` outside `[0, 1]`, or NaN, counts as 0 or 1.
 local function between(lowest, highest, random)
@@ -225,8 +205,9 @@ function policy.delay(settings, attempt, previous_delay, random)
     lowest = math.min(settings.cap, base)
     highest = math.max(base, previous_delay or 0) * settings.factor
   else
+    local exponent = exponents[settings.backoff]
     lowest = 0
-    highest = growth[settings.backoff](base, attempt, settings.factor)
+    highest = base * (exponent and attempt ^ exponent or settings.factor ^ (attempt - 1))
   end
   highest = math.min(settings.cap, highest)
   if settings.jitter == "none" then
@@ -267,29 +248,25 @@ local function spread_upwards(settings, asked, limit, random)
   return math.max(asked, math.min(largest, between(asked, asked + spread, random)))
 end
 
---- Seconds within which the next attempt must begin.
-local function time_left(settings, question)
-  local left = question.remaining or math.huge
-  if settings.max_elapsed then
-    left = math.min(left, settings.max_elapsed - math.max(0, question.elapsed))
-  end
-  return left
-end
-
 -- ---- The decision ------------------------------------------------------------------------------------
 
 local function decide(settings, is_retried, assumed_waits, question)
+  local attempt, random = question.attempt, question.random
   if not is_retried(question.report) then
     return nil, "not_retryable"
-  elseif question.attempt >= settings.attempts then
+  elseif attempt >= settings.attempts then
     return nil, "attempts"
   end
   local asked = asked_wait(assumed_waits, question.report, question.now)
   if asked and asked > settings.max_retry_after then
     return nil, "retry_after"
   end
-  local limit, random = time_left(settings, question), question.random
-  local delay = policy.delay(settings, question.attempt, question.previous_delay, random)
+  -- Seconds within which the next attempt must begin.
+  local limit = question.remaining or math.huge
+  if settings.max_elapsed then
+    limit = math.min(limit, settings.max_elapsed - math.max(0, question.elapsed))
+  end
+  local delay = policy.delay(settings, attempt, question.previous_delay, random)
   if asked and asked >= delay then
     delay = spread_upwards(settings, asked, limit, random)
   end
@@ -322,9 +299,9 @@ local function freeze(settings)
       error(("a retry policy cannot be changed (assigning '%s')"):format(tostring(name)), 2)
     end,
     __tostring = function()
-      local text = "autopilot.retry.policy: %s attempts, %s backoff from %s s to %s s, %s jitter"
+      local form = "autopilot.retry.policy: %s attempts, %s backoff from %s s to %s s, %s jitter"
       local it = settings
-      return text:format(it.attempts, it.backoff, it.base, it.cap, it.jitter)
+      return form:format(it.attempts, it.backoff, it.base, it.cap, it.jitter)
     end,
     __metatable = false,
   })
