@@ -46,10 +46,47 @@ local function innermost_telling(codes)
   end
 end
 
+-- Intune: "Application must have one of the following scopes: A, B - Operation ID …". Graph: "Missing scope
+-- permissions on the request. API requires one of 'A, B'. Scopes on the request 'C'". These are the words before
+-- the list of names.
+local markers = {
+  "one of the following scopes:",
+  "one of the following permissions:",
+  "api requires one of",
+}
+
+-- More names than any operation's, and longer than any name.
+local most_names, longest_name = 20, 128
+
+--- The permissions that an error's message lists, of which the application needs one. A name that was cut off is omitted.
+---@param service_error autopilot.GraphError?
+---@return string[] names empty when it names none
+function graph_error.missing_permissions(service_error)
+  local names, words, position = {}, service_error and service_error.message or "", nil
+  for _, marker in ipairs(markers) do
+    position = position or words:lower():match(marker .. "()")
+  end
+  while position and #names < most_names do
+    local word, after = words:match("^[ ,;'\"]*(%a[%w_.-]*)()", position)
+    if not word then
+      break
+    end
+    local name, full_stop = word:match "^(.-)(%.?)$"
+    local is_cut = words:find("^\226\128\166", after) -- an ellipsis
+    if #name <= longest_name and name:find "^%w+%.[%w.]+$" and not is_cut then
+      names[#names + 1] = name
+    elseif name ~= "or" and name ~= "and" then
+      break
+    end
+    position = full_stop == "" and after or nil
+  end
+  return names
+end
+
 local function reason_of(found, code)
-  local inner = innermost_telling(found.inner_codes)
-  if found.permissions then
-    return table.concat(found.permissions, ", ")
+  local inner, names = innermost_telling(found.inner_codes), graph_error.missing_permissions(found)
+  if names[1] then
+    return table.concat(names, ", ")
   elseif found.aadsts then
     return found.aadsts
   elseif inner and inner ~= code then
@@ -140,13 +177,6 @@ local phrases = {
 ---@return boolean
 function graph_error.says(service_error, what)
   return lower_message(service_error):find(phrases[what], 1, true) ~= nil
-end
-
---- The permissions of which the application needs one, as the service names them.
----@param service_error autopilot.GraphError?
----@return string[] names empty when it names none
-function graph_error.missing_permissions(service_error)
-  return forms.permissions(service_error and service_error.message or "")
 end
 
 return graph_error

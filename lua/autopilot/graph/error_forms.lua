@@ -11,9 +11,8 @@ local forms = {}
 
 -- What a body says is gathered in a table, `found`, in the order in which it stands there. Besides the fields of
 -- `autopilot.GraphError` it has `codes`, of the error and of the errors wrapped in its message; `inner_codes`, of
--- `innerError`, else of the first detail; `detail`, a further sentence; `aadsts`, that word and a number;
--- `permissions`, the names of which one is missing; `is_json`, an object had a code or a message; and `page`, the
--- title of a page.
+-- `innerError`, else of the first detail; `detail`, a further sentence; `aadsts`, that word and a number; `is_json`,
+-- an object had a code or a message; and `page`, the title of a page.
 
 -- The body itself and four levels of JSON inside JSON strings: the deepest that was seen. Each level is at
 -- most as long as the one around it, so five passes are the most work there can be.
@@ -76,148 +75,83 @@ local function read_retry_after(found, object)
   end
 end
 
-local function read_inner_error(found, object)
-  local inner = object
-  for _ = 1, most_inner do
-    inner = pick(inner, object_or_list, "innerError", "innererror", "inner_error")
-    if not inner then
-      return
-    end
-    found.inner_codes[#found.inner_codes + 1] = pick(inner, code, "code", "Code")
-    read_ids(found, inner)
-    local message = text(inner.message)
-    found.detail = found.detail or message and sentence.clean(message)
-  end
+local function read_detail(found, message)
+  found.detail = found.detail or message and sentence.clean(message)
 end
 
-local read_text -- declared here: a text may contain an object that contains a text
-
-local function read_details(found, object, level)
-  local details = pick(object, object_or_list, "details", "Details")
-  for index = 1, details and most_details or 0 do
-    local detail = details[index]
-    if type(detail) == "table" then
-      if #found.inner_codes == 0 then
-        found.inner_codes[1] = pick(detail, code, "code", "Code")
-      end
-      local message = pick(detail, text, "message", "Message")
-      if message and not found.message then
-        read_text(found, message, level + 1)
-      elseif message and not found.detail then
-        found.detail = sentence.clean(message)
-      end
-    end
-  end
+local function code_of(object)
+  return pick(object, code, "code", "Code", "ErrorCode", "errorCode", "error")
 end
 
 --- The message of an error. OData's older form is `{"lang": "en", "value": "…"}`.
 local function message_of(object)
   local message = pick(object, text, "message", "Message", "error_description", "errorMessage")
-  local localized = object_or_list(object.message)
-  if not message and localized then
-    message = text(localized.value)
-  end
-  return message or not code(object.error) and text(object.error) or nil
+  local localized = object_or_list(object.message) or {}
+  return message or text(localized.value) or not code(object.error) and text(object.error) or nil
 end
+
+local read_text -- declared here: a text may contain an object that contains a text
 
 --- Reads the object of an error: code, message and what belongs to them.
 local function read_error(found, object, level)
-  found.codes[#found.codes + 1] =
-    pick(object, code, "code", "Code", "ErrorCode", "errorCode", "error")
+  local codes, inner_codes = found.codes, found.inner_codes
+  codes[#codes + 1] = code_of(object)
   read_ids(found, object)
   read_retry_after(found, object)
-  read_inner_error(found, object)
+  local inner = object
+  for _ = 1, most_inner do
+    inner = pick(inner, object_or_list, "innerError", "innererror", "inner_error") or {}
+    inner_codes[#inner_codes + 1] = code_of(inner)
+    read_ids(found, inner)
+    read_detail(found, message_of(inner))
+  end
   local message = message_of(object)
-  found.is_json = found.is_json or message and true or found.codes[1] and true or nil
+  found.is_json = found.is_json or message ~= nil or codes[1] ~= nil
   if message then
     read_text(found, message, level + 1)
   end
-  read_details(found, object, level)
-  local numbers = object_or_list(object.error_codes)
-  local number = numbers and code(numbers[1])
+  local details = pick(object, object_or_list, "details", "Details") or {}
+  for index = 1, most_details do
+    local detail = object_or_list(details[index]) or {}
+    inner_codes[1] = inner_codes[1] or code_of(detail)
+    message = message_of(detail)
+    if found.message then
+      read_detail(found, message)
+    elseif message then
+      read_text(found, message, level + 1)
+    end
+  end
+  local number = code((object_or_list(object.error_codes) or {})[1])
   found.aadsts = found.aadsts or number and "AADSTS" .. number
-  local phrase = text(object.CustomApiErrorPhrase)
-  found.detail = found.detail or phrase and sentence.clean(phrase)
+  read_detail(found, text(object.CustomApiErrorPhrase))
 end
 
-local function read_value(found, value, level)
-  -- Of a list the first entry is read; an error may stand inside `error`, even twice.
-  for _ = 1, most_inner do
-    if type(value) ~= "table" then
-      break
-    end
-    local inside = value[1] or pick(value, object_or_list, "error", "Error", "odata.error")
-    if not inside then
-      break
-    end
-    read_ids(found, value)
-    value = inside
-  end
-  if type(value) == "table" then
-    read_error(found, value, level)
-  elseif type(value) == "string" then
+--- Reads a value of JSON. Of a list the first entry is read; an error may stand inside `error`, even twice.
+local function read_value(found, value, level, depth)
+  if type(value) == "string" then
     read_text(found, value, level + 1)
-  end
-end
-
--- ---- Missing permissions -----------------------------------------------------------------------------
-
--- Intune: "Application must have one of the following scopes: A, B - Operation ID …". Graph: "Missing scope
--- permissions on the request. API requires one of 'A, B'. Scopes on the request 'C'". These are the words before
--- the list of names.
-local markers = {
-  "one of the following scopes:",
-  "one of the following permissions:",
-  "api requires one of",
-}
-
--- More names than any operation's, and longer than any name.
-local most_names, longest_name = 20, 128
-
---- The permissions that a message lists, of which the caller needs one. A name that was cut off is omitted.
----@param words string
----@return string[] names empty when the text names none
-function forms.permissions(words)
-  local names, lower, position = {}, words:lower(), nil
-  for _, marker in ipairs(markers) do
-    local start = lower:find(marker, 1, true)
-    position = position or start and start + #marker
-  end
-  while position and #names < most_names do
-    local word, after = words:match("^[ ,;'\"]*(%a[%w_.-]*)()", position)
-    if not word then
-      break
+  elseif type(value) == "table" then
+    local inside = depth < most_inner
+      and (value[1] or pick(value, object_or_list, "error", "Error", "odata.error"))
+    if inside then
+      read_ids(found, value)
+      read_value(found, inside, level, depth + 1)
+    else
+      read_error(found, value, level)
     end
-    local name, full_stop = word:match "^(.-)(%.?)$"
-    local is_cut = words:find("^\226\128\166", after) -- an ellipsis
-    if #name <= longest_name and name:find "^%w+%.[%w.]+$" and not is_cut then
-      names[#names + 1] = name
-    elseif name ~= "or" and name ~= "and" then
-      break
-    end
-    position = full_stop == "" and after or nil
   end
-  return names
 end
 
 -- ---- Pages of gateways and captive portals -----------------------------------------------------------
-
-local function without_markup(words)
-  -- The class excludes `<`, so that a text of nothing but `<` is read once.
-  return sentence.decode_references((words:gsub("<[^<>]*>", " ")))
-end
-
---- Whether a text begins as HTML or XML does.
-local function begins_as_page(words)
-  return words:find "^%s*<[!?%a]" ~= nil
-end
 
 --- Returns the title of an HTML page, else its first heading, else its text up to the first script or style sheet; nil
 -- for an empty page.
 local function text_of_page(page)
   local lower = page:lower()
   local function text_between(start, finish, telling)
-    local words = without_markup(page:sub(start, (finish or #page + 1) - 1))
+    -- The class excludes `<`, so that a text of nothing but `<` is read once.
+    local words = page:sub(start, (finish or #page + 1) - 1):gsub("<[^<>]*>", " ")
+    words = sentence.decode_references(words)
     return words:find(telling) and words or nil
   end
   for _, name in ipairs { "title", "h1", "h2", "h3" } do
@@ -254,17 +188,14 @@ local function read_prose(found, prose)
     or id_after(line, "Activity ID")
     or id_after(line, "Operation ID")
   found.aadsts = found.aadsts or line:match "%f[%w]AADSTS%d%d?%d?%d?%d?%d?%d?%d?%f[%D]"
-  local finish = #line
+  local words = " " .. line
   for _, mark in ipairs(support_marks) do
-    local at = (" " .. line):find(mark, 1, true)
-    finish = at and math.min(finish, at - 2) or finish
+    local at = words:find(mark, 1, true)
+    words = at and words:sub(1, at - 1) or words
   end
-  local words = line:sub(1, math.max(finish, 0))
   -- Brackets and punctuation alone, such as those of a broken document, say nothing.
   if not found.message and words:find "%a%a" then
     found.message = sentence.clean(words)
-    local names = forms.permissions(words)
-    found.permissions = found.permissions or (#names > 0 and names or nil)
   end
 end
 
@@ -273,7 +204,7 @@ end
 local function read_json(found, body, level)
   local value, rest = loose_json.read(body)
   local codes = #found.codes
-  read_value(found, value, level)
+  read_value(found, value, level, 0)
   if found.message or #found.codes > codes or rest and rest > #body then
     return
   elseif rest then
@@ -297,7 +228,7 @@ end
 function read_text(found, body, level, is_html)
   if level <= deepest_level and loose_json.begins(body) then
     read_json(found, body, level)
-  elseif is_html or begins_as_page(body) then
+  elseif is_html or body:find "^%s*<[!?%a]" then
     local title = sentence.clean(text_of_page(body) or "")
     found.message = found.message or title
     found.page = found.page or title

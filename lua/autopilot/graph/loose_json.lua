@@ -19,8 +19,7 @@ local literals = { null = true, ["true"] = true, ["false"] = true }
 ---@param text string
 ---@return boolean
 function loose_json.begins(text)
-  local literal = text:match "^%s*(%l+)%s*$"
-  return literals[literal] or text:find '^%s*[{%["]' ~= nil
+  return literals[text:match "^%s*(%l+)%s*$"] or text:find '^%s*[{%["]' ~= nil
 end
 
 --- Where the first value of a text ends: a whole object, list or string.
