@@ -175,7 +175,8 @@ end
 ---@param token string
 ---@param is_sync boolean false: the record is to be read
 ---@param is_vouched boolean? its provider has said that it has some time left
----@return autopilot.TokenFailure?
+---@return table? answer in the shape of a report
+---@return boolean? may_refresh a newer token may be without this fault
 function access_token.misfit(client, token, is_sync, is_vouched)
   local known = client.facts
   local is_new = not known or known.token ~= token
@@ -191,10 +192,9 @@ function access_token.misfit(client, token, is_sync, is_vouched)
   if not wrong then
     return nil
   end
-  local failure = answers.token_failure(client, wrong.message, wrong)
   -- A permission may have been granted since the token was first seen.
-  failure.may_refresh = not known.misdirected and not (is_new and wrong == lacking)
-  return failure
+  local may_refresh = not known.misdirected and not (is_new and wrong == lacking)
+  return answers.without_token(client, wrong.message, wrong), may_refresh
 end
 
 return access_token

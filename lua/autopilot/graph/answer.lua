@@ -50,63 +50,36 @@ function answers.closed(client)
   return answers.kept_back(client, "CLOSED", "the client was closed meanwhile")
 end
 
----@class autopilot.TokenFailure what a provider failed with, as safe texts
----@field error { code: string?, message: string, reason: string?, correlation_id: string?, trace_id: string? }
----@field hint string?
----@field retry_after number? seconds
----@field is_transient boolean? another attempt may succeed
----@field may_refresh boolean? a newer token may be without this fault
-
 local longest_message, longest_fact, longest_title = 490, 100, 120 -- characters
 
 -- What a provider may tell about a failure, beside its message (RFC 6749 section 5.2 and Entra's fields).
 local error_fields = { "code", "reason", "correlation_id", "trace_id" }
 
---- A provider's text or number as one safe line; nil for anything else.
-local function line_of(text, clean, longest)
-  if type(text) == "number" then
-    text = ("%.14g"):format(text)
-  elseif type(text) ~= "string" or text == "" then
-    return nil
-  end
-  return sentence.clean(clean(text), longest)
-end
-
-local function seconds_of(value)
-  local is_useful = type(value) == "number" and value >= 0 and value < math.huge
-  return is_useful and value or nil
-end
-
---- The failure of a token provider. The provider may be the user's code, and its texts may quote anything.
+--- The answer to a request that could not be sent because there is no token that fits. The texts may be those of the
+-- user's token provider, and may quote anything.
 ---@param client autopilot.Client
 ---@param message any
----@param details any a table, from a provider that tells more
----@return autopilot.TokenFailure
-function answers.token_failure(client, message, details)
-  local clean = redact.prepare { client.last_token }
-  local text = line_of(type(message) == "string" and message, clean, longest_message)
-  local failure = { error = { message = text or "the token provider returned no token" } }
-  if type(details) == "table" then
-    for _, name in ipairs(error_fields) do
-      failure.error[name] = line_of(rawget(details, name), clean, longest_fact)
-    end
-    failure.hint = line_of(rawget(details, "hint"), clean, longest_message)
-    failure.retry_after = seconds_of(rawget(details, "retry_after"))
-    failure.is_transient = rawget(details, "is_transient") == true
-  end
-  return failure
-end
-
---- The answer to a request that could not be sent because there is no token.
----@param client autopilot.Client
----@param failure autopilot.TokenFailure
+---@param details any a table (`autopilot.token.Details`), from a provider that tells more
 ---@return table answer in the shape of a report
-function answers.without_token(client, failure)
+function answers.without_token(client, message, details)
+  local clean = redact.prepare { client.last_token }
+  local function line_of(text, longest)
+    text = type(text) == "number" and ("%.14g"):format(text) or text
+    return type(text) == "string" and sentence.clean(clean(text), longest) or nil
+  end
+  local told = type(details) == "table" and details or {}
+  local text = type(message) == "string" and line_of(message, longest_message)
+  local failure = { message = text or "the token provider returned no token" }
+  for _, name in ipairs(error_fields) do
+    failure[name] = line_of(rawget(told, name), longest_fact)
+  end
+  local seconds = rawget(told, "retry_after")
+  local is_wait = type(seconds) == "number" and seconds >= 0 and seconds < math.huge
   return answers.not_sent(client, "token_error", {
-    error = failure.error,
-    hint = failure.hint,
-    retry_after = failure.retry_after,
-    is_transient = failure.is_transient,
+    error = failure,
+    hint = line_of(rawget(told, "hint"), longest_message),
+    retry_after = is_wait and seconds or nil,
+    is_transient = rawget(told, "is_transient") == true, -- another attempt may succeed
   })
 end
 

@@ -197,10 +197,7 @@ local function obtain_token(self, client, given, refused)
     return nil
   end
   local misfit = access_token.misfit(client, token, self.is_sync)
-  if misfit then
-    return nil, answers.without_token(client, misfit)
-  end
-  return token
+  return not misfit and token or nil, misfit
 end
 
 --- Gets a token, and sends the request with it. If the service refuses the token and the provider has another one,

@@ -42,8 +42,8 @@ end
 ---@param client autopilot.Client
 ---@param given { deadline: number?, waited_until: number? } of the request
 ---@param refused { token: string, claims: string? }? the token that the service has refused, and the claims that its answer demands
----@return string? token
----@return autopilot.TokenFailure? failure
+---@return string? token nil if there is none, or the client was closed meanwhile
+---@return table? answer in the shape of a report, if there is no token
 ---@return boolean? is_vouched the provider has returned a lifetime for the token
 function provider.ask(client, given, refused)
   if client.static_token then
@@ -76,12 +76,13 @@ function provider.ask(client, given, refused)
   if client.on_event then
     client:emit("token", { refresh = refused ~= nil, ok = is_token })
   end
-  if not is_token then
+  if client.is_closed then
+    return nil, answers.closed(client)
+  elseif not is_token then
     message = ok and token and "the provider's token " .. complaint or ok and message or token
-    return nil, answers.token_failure(client, message, ok and details)
-  elseif not client.is_closed then
-    client.last_token = token
+    return nil, answers.without_token(client, message, ok and details)
   end
+  client.last_token = token
   return token, nil, type(message) == "number" and message > 0
 end
 
@@ -95,28 +96,23 @@ end
 ---@return string? token
 ---@return table? answer in the shape of a report
 function provider.obtain(client, given, is_sync, refused)
-  local token, failure, is_vouched = provider.ask(client, given, refused)
-  if client.is_closed then
-    return nil, answers.closed(client)
-  elseif not token then
-    return nil, answers.without_token(client, failure)
+  local token, answer, is_vouched = provider.ask(client, given, refused)
+  if not token then
+    return nil, answer
   elseif refused and token == refused.token then
     return nil
   end
-  local misfit = access_token.misfit(client, token, is_sync, is_vouched)
-  if misfit and misfit.may_refresh and not refused then
-    local newer, _, newer_is_vouched = provider.ask(client, given, { token = token })
+  local misfit, may_refresh = access_token.misfit(client, token, is_sync, is_vouched)
+  if may_refresh and not refused then
+    local newer, failure, newer_is_vouched = provider.ask(client, given, { token = token })
     if client.is_closed then
-      return nil, answers.closed(client)
+      return nil, failure
     elseif newer and newer ~= token then
       token = newer
       misfit = access_token.misfit(client, token, is_sync, newer_is_vouched)
     end
   end
-  if misfit then
-    return nil, answers.without_token(client, misfit)
-  end
-  return token
+  return not misfit and token or nil, misfit
 end
 
 --- Whether no further request may be sent: the client is closed, or the deadline has passed.

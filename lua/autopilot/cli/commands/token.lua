@@ -2,7 +2,6 @@
 
 local Call = require "autopilot.sync.call"
 local access_token = require "autopilot.graph.access_token"
-local answers = require "autopilot.graph.answer"
 local client_of = require "autopilot.cli.client"
 local options = require "autopilot.cli.options"
 local outcome = require "autopilot.sync.outcome"
@@ -30,10 +29,9 @@ local function obtain(client)
   local call, text = Call.new(client, "token"), nil
   local task = {}
   function task.try()
-    local failure, is_vouched
-    text, failure, is_vouched = provider.ask(client, { waited_until = call.slept_until })
-    failure = failure or access_token.misfit(client, text, true, is_vouched)
-    local answer = failure and answers.without_token(client, failure)
+    local answer, is_vouched
+    text, answer, is_vouched = provider.ask(client, { waited_until = call.slept_until })
+    answer = answer or access_token.misfit(client, text, true, is_vouched)
     return answer or {}, answer
   end
   local answer = call:attempt(task)
