@@ -338,7 +338,7 @@ local function send_without_token(found)
     return
   end
   local request = Request.new(client, "GET", client.record_url, 200, true)
-  local answer = request:send_bare(client, { deadline = call.deadline })
+  local answer = request:send(client, { deadline = call.deadline })
   found.answer, found.received_at = answer, client.options.now()
   if answer.network and not answer.status then
     -- At any other stage the request was sent, or may have been.

@@ -55,7 +55,7 @@ function Request.new(client, method, url, success, inspect)
     success = success,
     inspect = inspect,
     template = template,
-    send = is_ours and transport:prepare(template)
+    transfer = is_ours and transport:prepare(template)
       or foreign.prepare(transport, template, client.options.http.user_agent),
   }, Request)
 end
@@ -110,32 +110,24 @@ local function read_response(self, client, response, failure, sent, received_at)
   return answer, is_success and response.body or nil
 end
 
---- The seconds that connecting and the whole request may take; nil when the deadline has passed.
-local function time_limits(options, deadline)
-  local timeout = options.timeout
-  if not deadline then
-    return timeout.connect, timeout.total
-  end
-  local remaining = deadline - options.clock()
-  if remaining > 0 then
-    return math.min(timeout.connect, remaining), math.min(timeout.total, remaining)
-  end
-end
-
 --- Sends the request once, with the token; without a token if it is nil.
----@return table answer
+---@param client autopilot.Client
+---@param given autopilot.RequestArguments
+---@param token string?
+---@return table answer as of `run`
 ---@return autopilot.SentRequest? sent
 ---@return string? body when the status is the expected one
-local function send(self, client, given, token)
+function Request:send(client, given, token)
   local options = client.options
-  local connect, total = time_limits(options, given.deadline)
-  if not connect then
+  local timeout = options.timeout
+  local remaining = given.deadline and given.deadline - options.clock() or math.huge
+  if remaining <= 0 then
     local message = "the deadline passed before the request could be sent"
     return answers.kept_back(client, "DEADLINE", message)
   end
   local attempt = {
-    connect = connect,
-    total = total,
+    connect = math.min(timeout.connect, remaining),
+    total = math.min(timeout.total, remaining),
     token = token,
     client_request_id = given.client_request_id or core.uuid(),
     retry_attempt = given.retry_attempt or 0,
@@ -156,7 +148,7 @@ local function send(self, client, given, token)
   end
   attempt.at = options.clock() -- after the event handlers, whose time does not count
   client.under_way = client.under_way + 1
-  local response, failure, complaint = self.send(attempt)
+  local response, failure, complaint = self.transfer(attempt)
   local received_at = options.clock()
   if ended and not complaint then
     ended(response, failure)
@@ -175,15 +167,6 @@ local function send(self, client, given, token)
     answer.facts, answer.headers = (response or failure).facts, response and response.headers
   end
   return answer, attempt, body
-end
-
---- Sends the request once, without a token.
----@param client autopilot.Client
----@param given autopilot.RequestArguments
----@return table answer as of `run`
-function Request:send_bare(client, given)
-  local answer = send(self, client, given)
-  return answer
 end
 
 --- Returns a token that may be sent with the request; or nil and an answer, or nil alone, as `token_provider.obtain`.
@@ -218,7 +201,7 @@ function Request:run(client, given, refused)
     elseif client.is_closed then
       answer = answers.closed(client)
     else
-      answer, sent, body = send(self, client, given, token)
+      answer, sent, body = self:send(client, given, token)
     end
   end
   if answer and given.after and not answer.mistake then

@@ -6,6 +6,7 @@
 
 local core = require "autopilot.core"
 local lazy = require "autopilot.base.lazy"
+local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
 local url_parts = require "autopilot.base.url"
 
@@ -72,7 +73,7 @@ curl.rules = {
     type = "string",
     secret = true, -- it may contain a password
     check = function(value)
-      return value ~= "" and http_options.complaint_about_proxy(value) or nil
+      return http_options.complaint_about_proxy(value)
     end,
   },
   version = { type = "string", one_of = { "1.1", "2" } },
@@ -185,56 +186,35 @@ local function is_to_this_machine(url)
   return url_parts.is_loopback(url:lower():match "^%a+://(%[?[^/]-%]?):?%d*/" or "")
 end
 
---- The request in the shape that the C module sends.
----@param http table as in the client's options
----@param request autopilot.HttpRequest
-function curl.prepare(http, request)
-  local proxy = http.proxy
-  if proxy == nil and is_to_this_machine(request.url) then
-    proxy = "" -- a proxy named by the environment cannot reach this machine's loopback
-  end
-  return core.request {
-    method = request.method,
-    url = request.url,
-    headers = request.headers,
-    body = request.body,
-    ca_file = http.ca_file,
-    ca_path = http.ca_path,
-    proxy = proxy,
-    user_agent = http.user_agent,
-    http_version = http.version,
-    max_body = http.max_body,
-    facts = request.facts,
-    inspect = request.inspect,
-  }
-end
-
---- Sends one attempt.
-local function run(self, prepared, attempt, request)
-  local response, failure = self.drive:run(prepared, attempt, request)
-  local ca_file = self.http.ca_file
-  if failure and failure.name == "CURLE_SSL_CACERT_BADFILE" and ca_file then
-    http_options.explain_bad_file(failure, ca_file)
-  end
-  return response, failure
-end
-
---- Prepares a request without a body that is sent many times.
+--- Prepares a request that is sent many times.
 ---@param request autopilot.HttpRequest without timeout and authorization
 ---@return fun(attempt: autopilot.TransferAttempt): autopilot.HttpResponse?, autopilot.NetworkFailure? send
 function Transport:prepare(request)
-  local prepared = curl.prepare(self.http, request)
+  local http = self.http
+  local given = merged(request, http)
+  given.http_version = http.version
+  if http.proxy == nil and is_to_this_machine(request.url) then
+    given.proxy = "" -- a proxy named by the environment cannot reach this machine's loopback
+  end
+  local prepared = core.request(given)
   return function(attempt)
-    return run(self, prepared, attempt, request)
+    local response, failure = self.drive:run(prepared, attempt, request)
+    if failure and failure.name == "CURLE_SSL_CACERT_BADFILE" and http.ca_file then
+      -- libcurl does not say why: the file may be missing, or unreadable for a worker of nginx whose client the master
+      -- process has made.
+      local complaint = http_options.complaint_about_ca_file(http.ca_file)
+      failure.message = complaint and "http.ca_file " .. complaint or failure.message
+    end
+    return response, failure
   end
 end
 
 function Transport:__call(request)
   local timeout = request.timeout or default_timeout
-  return run(self, curl.prepare(self.http, request), {
+  return self:prepare(request) {
     connect = timeout.connect or default_timeout.connect,
     total = timeout.total or default_timeout.total,
-  }, request)
+  }
 end
 
 --- Closes the connections that are the transport's own. It may be used again.
@@ -252,8 +232,8 @@ local rules = {
 ---@return autopilot.CurlTransport
 function curl.new(given)
   local checked = options.check("autopilot.transport.curl", rules, given)
-  local drive = given and given.drive or Blocking.new()
-  return setmetatable({ http = checked.http, drive = drive }, Transport)
+  checked.drive = checked.drive or Blocking.new()
+  return setmetatable(checked, Transport)
 end
 
 return curl

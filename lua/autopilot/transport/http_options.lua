@@ -29,31 +29,19 @@ function http_options.complaint_about_ca_file(path)
   end
 end
 
---- Explains why libcurl could not read the certificates, which it does not say: the file may be missing, or unreadable
--- for a worker of nginx whose client the master process has made.
----@param failure autopilot.NetworkFailure its message is replaced
----@param path string
-function http_options.explain_bad_file(failure, path)
-  local complaint = http_options.complaint_about_ca_file(path)
-  failure.message = complaint and "http.ca_file " .. complaint or failure.message
-end
-
 local proxy_schemes = { http = true, https = true, socks5 = true, socks5h = true }
 
---- Whether the text is `scheme://[user[:password]@]host[:port]`. libcurl's messages quote a URL that it
+--- Whether the text is empty or `scheme://[user[:password]@]host[:port]`. libcurl's messages quote a URL that it
 -- cannot read, with the password in it, so such a URL is refused here.
-local function is_proxy_url(text)
-  local scheme, authority = text:match "^(%a[%w]*)://([^%s%c/?#]+)/?$"
-  local place = authority and authority:match "[^@]*$" or ""
-  local port = place:match "^[%w._\128-\255-]+(.*)$" or place:match "^%[[%x:.]+%](.*)$"
-  local number = port and (port == "" and 0 or tonumber(port:match "^:(%d+)$"))
-  return proxy_schemes[scheme or ""] and number ~= nil and number <= 65535
-end
-
 ---@param proxy string
 ---@return string? complaint
 function http_options.complaint_about_proxy(proxy)
-  if not is_proxy_url(proxy) then
+  local scheme, authority = proxy:match "^(%a[%w]*)://([^%s%c/?#]+)/?$"
+  local place = authority and authority:match "[^@]*$" or ""
+  local port = place:match "^[%w._\128-\255-]+(.*)$" or place:match "^%[[%x:.]+%](.*)$"
+  local number = port and (port == "" and 0 or tonumber(port:match "^:(%d+)$"))
+  local is_url = proxy_schemes[scheme] and number and number <= 65535
+  if proxy ~= "" and not is_url then
     return "must be like 'http://host:port' (schemes http, https, socks5, socks5h) or ''"
   end
 end
