@@ -96,15 +96,15 @@ local function copy(value)
   return copied
 end
 
---- Headers in the form of the HTTP layer: names in lower case, values as texts; or nil and what is wrong with one.
-local function normal_headers(given)
+--- Headers in the form of the HTTP layer: names in lower case, values as texts. A mistake raises, naming `where`.
+local function normal_headers(where, given, level)
   local headers = {}
   for name, value in pairs(given) do
     local list = type(value) == "table" and value or { value }
     local is_right, text = pcall(table.concat, list, ", ")
     if type(name) ~= "string" or not is_right or headers[name:lower()] then
-      local complaint = "header '%s' must be a string, a number or a list of these, given once"
-      return nil, complaint:format(tostring(name))
+      local complaint = "%s: header '%s' must be a string, a number or a list of these, given once"
+      error(complaint:format(where, tostring(name)), level + 1)
     end
     headers[name:lower()] = text
   end
@@ -124,30 +124,12 @@ local function normalise(where, answer, level)
     return { network = network }
   end
   local checked = options.check(where, response_rules, answer, level)
-  local headers, mistake = normal_headers(checked.headers)
-  if not headers then
-    error(("%s: %s"):format(where, mistake), level)
-  end
-  checked.headers = headers
+  checked.headers = normal_headers(where, checked.headers, level)
   return checked
 end
 
 -- An answer counts as Graph's by default, so that it need not have Graph's headers.
 local of_graph = { __index = { intermediary = false } }
-
---- Plays back one normalised answer.
-local function play(answer)
-  if answer.network then
-    return nil, copy(answer.network)
-  end
-  return setmetatable(copy(answer), of_graph)
-end
-
---- Plays what a function of the script returned. The function may yield, so pcall is not used here.
-local function play_computed(number, response, network)
-  local where = us .. ("what the function of answer %d returned"):format(number)
-  return play(normalise(where, response or { network = network or {} }, 2))
-end
 
 local function answer_request(script, request)
   local requests, entries = script.transport.requests, script.entries
@@ -160,10 +142,15 @@ local function answer_request(script, request)
     local method, url = tostring(request.method), tostring(request.url)
     error(us .. message:format(number, method, url, #entries), 2)
   end
-  if options.is_callable(entry) then
-    return play_computed(number, entry(request))
+  if options.is_callable(entry) then -- it may yield, so pcall is not used here
+    local where = us .. ("what the function of answer %d returned"):format(number)
+    local response, network = entry(request)
+    entry = normalise(where, response or { network = network or {} }, 2)
   end
-  return play(entry)
+  if entry.network then
+    return nil, copy(entry.network)
+  end
+  return setmetatable(copy(entry), of_graph)
 end
 
 --- Makes a transport that answers from a list. With `last = "repeat"` the last answer is given for ever; else one
