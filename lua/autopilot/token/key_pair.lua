@@ -4,9 +4,8 @@
 -- OpenSSL does the work, through luaossl, which lacks two things. It accepts a passphrase for PKCS #12 (RFC 7292),
 -- but not for a key. So an encrypted key is wrapped in PKCS #12 in memory, and OpenSSL decrypts it with any
 -- encryption that it knows; keys in OpenSSL's older PEM encryption (RFC 1421) cannot be wrapped, and are
--- decrypted here. And it cannot sign with PSS padding. So the encoded message (RFC 8017 section 9.1.1), in which
--- nothing is secret, is made here, and OpenSSL applies the key to it. Every such signature is checked with the
--- public key before it is used.
+-- decrypted here. And it cannot choose the padding of a signature. So the key is turned into one that is for
+-- RSASSA-PSS only, with which OpenSSL always signs that way.
 
 local base64url = require "autopilot.base.base64url"
 local provider = require "autopilot.token.provider"
@@ -30,11 +29,15 @@ local function sequence(...)
   return element(0x30, ...)
 end
 
+local function identifier(bytes)
+  return "\6" .. string.char(#bytes) .. bytes
+end
+
 -- Object identifiers (RFC 8017 and 7292).
-local rsadsi = "\42\134\72\134\247\13"
-local data = element(0x06, rsadsi .. "\1\7\1")
-local encrypted_key = element(0x06, rsadsi .. "\1\12\10\1\2")
-local sha1 = element(0x06, "\43\14\3\2\26")
+local pkcs = "\42\134\72\134\247\13\1"
+local data = identifier(pkcs .. "\7\1")
+local encrypted_key = identifier(pkcs .. "\12\10\1\2")
+local sha1 = identifier "\43\14\3\2\26"
 
 --- What PKCS #12 calls data: a type, and content as octets.
 local function data_of(content)
@@ -111,25 +114,19 @@ end
 
 -- ---- Other forms than PEM -----------------------------------------------------------------------------
 
-local utf16 = { "text in UTF-16", "iconv -f UTF-16 -t UTF-8 %s" }
-local key_in_der = { "a private key in DER", "openssl pkey -inform DER -in %s" }
-local pkcs12 = { "a PFX file (PKCS #12)", "openssl pkcs12 -in %s -nodes -legacy" }
-local pkcs7 = { "a PKCS #7 file", "openssl pkcs7 -in %s -print_certs" }
-local spc = { "an SPC or P7B file (PKCS #7)", "openssl pkcs7 -inform DER -in %s -print_certs" }
-local certificate_in_der = { "a certificate in DER", "openssl x509 -inform DER -in %s" }
+local pfx = { "a PFX file (PKCS #12)", "openssl pkcs12 -in %s -nodes -legacy", "^0\2\1\3" } -- its version
 
--- Patterns that match the beginning of each form. DER begins with one or two sequences: here each is its tag, "0",
--- without the length.
+-- Each form with its name, the command that converts it, and patterns that match its beginning. DER begins with one or
+-- two sequences: here each is its tag, "0", without the length.
 local forms = {
-  { "^\255\254", utf16 },
-  { "^\254\255", utf16 },
-  { "^%z?%-%z%-", utf16 },
-  { "%-BEGIN PKCS7%-", pkcs7 },
-  { "^0\2\1\3", pkcs12 }, -- its version
-  { "^0\2", key_in_der }, -- its version, which is lower
-  { "^0\6", spc }, -- the type of its content
-  { "^00\6", key_in_der }, -- the algorithm by which it is encrypted
-  { "^00", certificate_in_der },
+  { "text in UTF-16", "iconv -f UTF-16 -t UTF-8 %s", "^\255\254", "^\254\255", "^%z?%-%z%-" },
+  { "a PKCS #7 file", "openssl pkcs7 -in %s -print_certs", "%-BEGIN PKCS7%-" },
+  pfx,
+  -- A lower version, or the algorithm by which it is encrypted.
+  { "a private key in DER", "openssl pkey -inform DER -in %s", "^0\2", "^00\6" },
+  -- The type of its content.
+  { "an SPC or P7B file (PKCS #7)", "openssl pkcs7 -inform DER -in %s -print_certs", "^0\6" },
+  { "a certificate in DER", "openssl x509 -inform DER -in %s", "^00" },
 }
 
 --- A text in DER without the lengths of the first two sequences; any other text as it is.
@@ -144,15 +141,14 @@ local function without_lengths(text)
   return tags .. text
 end
 
---- Tells which form a file has that is not PEM, and the command that converts it; and whether it is a PFX file. Nil
--- for an unknown form.
-local function conversion_of(text, path)
+--- The form of a text that is not PEM, one of `forms`; nil for an unknown one.
+local function form_of(text)
   local beginning = without_lengths(text)
   for _, form in ipairs(forms) do
-    if beginning:find(form[1]) then
-      local name, command = form[2][1], form[2][2]:format(provider.shell_word(path))
-      local message = "%s: it is %s, and must be PEM: convert it with: %s > certificate.pem"
-      return message:format(path, name, command), form[2] == pkcs12
+    for index = 3, #form do
+      if beginning:find(form[index]) then
+        return form
+      end
     end
   end
 end
@@ -247,65 +243,35 @@ local function read_text(given, allow_world_readable, ask_for_passphrase)
     return given
   end
   local text = need(secret_file.read(given, allow_world_readable))
-  local conversion, is_pfx = conversion_of(text, secret_file.printable(given))
-  local converted = is_pfx and read_pfx(text, ask_for_passphrase)
-  return converted or conversion and fail(conversion) or text
+  local form, path = form_of(text), secret_file.printable(given)
+  local converted = form == pfx and read_pfx(text, ask_for_passphrase)
+  if form and not converted then
+    local message = "%s: it is %s, and must be PEM: convert it with: %s > certificate.pem"
+    fail(message:format(path, form[1], form[2]:format(provider.shell_word(path))))
+  end
+  return converted or text
 end
 
 -- ---- Signing -----------------------------------------------------------------------------------------
 
---- Exclusive or of two bytes: Lua 5.1 has no bit operators.
-local function xor_byte(a, b)
-  local result, unit = 0, 1
-  for _ = 1, 8 do
-    result = result + (a % 2 ~= b % 2 and unit or 0)
-    a, b, unit = math.floor(a / 2), math.floor(b / 2), unit * 2
-  end
-  return result
-end
-
-local function sha256(bytes)
-  return openssl.digest.new("sha256"):final(bytes)
-end
-
---- The mask of RFC 8017 appendix B.2.1.
-local function mask(seed, length)
-  local parts = {}
-  for counter = 0, math.ceil(length / 32) - 1 do
-    parts[#parts + 1] = sha256(seed .. "\0\0\0" .. string.char(counter))
-  end
-  return table.concat(parts):sub(1, length)
-end
-
---- A text encoded by EMSA-PSS with a salt of 32 bytes (RFC 8017 section 9.1.1), in so many bytes, of which the
--- first is below `limit`.
-local function encode_pss(text, salt, length, limit)
-  local hash = sha256(("\0"):rep(8) .. sha256(text) .. salt)
-  local block = ("\0"):rep(length - 32 - 32 - 2) .. "\1" .. salt
-  local masking, masked = mask(hash, #block), {}
-  for index = 1, #block do
-    masked[index] = string.char(xor_byte(block:byte(index), masking:byte(index)))
-  end
-  masked[1] = string.char(masked[1]:byte() % limit)
-  return table.concat(masked) .. hash .. "\188"
-end
+-- The algorithms of keys (RFC 4055): any of RSA, and RSASSA-PSS with SHA-256 and a salt of 32 bytes.
+local rsa = identifier(pkcs .. "\1\1") .. "\5\0"
+local sha256 = sequence(identifier "\96\134\72\1\101\3\4\2\1", "\5\0")
+local pss = sequence(
+  identifier(pkcs .. "\1\10"),
+  sequence(
+    element(0xA0, sha256),
+    element(0xA1, sequence(identifier(pkcs .. "\1\8"), sha256)), -- the mask by MGF1
+    element(0xA2, "\2\1\32")
+  )
+)
 
 --- Signs a text (PS256); raises where OpenSSL cannot.
 local function sign(key, text)
-  -- The encoded message has one bit less than the modulus.
-  local modulus = key:getParameters("n"):toBinary()
-  local length, limit = #modulus, 128
-  while limit > modulus:byte() do
-    limit = limit / 2
-  end
-  if limit == 1 then
-    length, limit = length - 1, 256
-  end
-  local encoded = ("\0"):rep(#modulus - length)
-    .. encode_pss(text, openssl.rand.bytes(32), length, limit)
-  local plain = { rsaPadding = openssl.pkey.RSA_NO_PADDING }
-  local signature = key:decrypt(encoded, plain)
-  return key:encrypt(signature, plain) == encoded and signature or nil
+  local der = blocks_of(key:toPEM "private")[1].der
+  local _, finish = der:find(rsa, 1, true)
+  local signing = openssl.pkey.new(sequence("\2\1\0", pss, der:sub(finish + 1)), "DER", "private")
+  return signing:sign(openssl.digest.new("sha256"):update(text))
 end
 
 ---@class autopilot.token.KeyPair
@@ -317,8 +283,7 @@ end
 ---@param given autopilot.token.ClientCertificateOptions
 ---@return autopilot.token.KeyPair
 return function(given)
-  local loaded, missing =
-    provider.luaossl("pkey", "x509", "digest", "rand", "cipher", "hmac", "pkcs12")
+  local loaded, missing = provider.luaossl("pkey", "x509", "digest", "cipher", "hmac", "pkcs12")
   openssl = need(loaded, missing and "signing with a certificate " .. missing)
   --- Returns the passphrase of the key. A user's function is called only if the key is encrypted.
   local function ask_for_passphrase()
