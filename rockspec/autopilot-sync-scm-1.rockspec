@@ -211,7 +211,6 @@ build = {
     ["autopilot.token.key_pair"] = "lua/autopilot/token/key_pair.lua",
     ["autopilot.token.life"] = "lua/autopilot/token/life.lua",
     ["autopilot.token.managed_identity"] = "lua/autopilot/token/managed_identity.lua",
-    ["autopilot.token.oauth"] = "lua/autopilot/token/oauth.lua",
     ["autopilot.token.provider"] = "lua/autopilot/token/provider.lua",
     ["autopilot.token.refresh_token"] = "lua/autopilot/token/refresh_token.lua",
     ["autopilot.token.sealed_text"] = "lua/autopilot/token/sealed_text.lua",

@@ -9,7 +9,6 @@ local endpoint = require "autopilot.token.endpoint"
 local json = require "autopilot.base.json"
 local lazy = require "autopilot.base.lazy"
 local merged = require "autopilot.base.merged"
-local oauth = require "autopilot.token.oauth"
 local provider = require "autopilot.token.provider"
 local secret_file = require "autopilot.token.secret_file"
 
@@ -17,29 +16,7 @@ local key_pair = lazy "autopilot.token.key_pair"
 
 local need = provider.need
 
---- One way to prove the application's identity.
----@class autopilot.token.Proof
----@field rules table<string, autopilot.OptionRule>
----@field prepare fun(checked: table): autopilot.token.Prove?, string? nil and a sentence for a mistake in the options
-
---- Returns the fields of a token request's form that prove the identity; called for each request.
----@alias autopilot.token.Prove fun(ask: autopilot.TokenAsk, place: autopilot.token.Place): table<string, string>
-
 local application = {}
-
---- Makes a function of `autopilot.token`, which makes providers for an application with this kind of proof.
-local function by_proof(name, proof)
-  local rules = authority.rules(proof.rules, { client_id = authority.required_client_id })
-  return provider.kind(name, rules, function(checked)
-    local prove, mistake = proof.prepare(checked)
-    if not prove then
-      return nil, mistake
-    end
-    return function(ask)
-      return oauth.sign_in(ask, authority.find(checked, ask), prove)
-    end
-  end)
-end
 
 -- ---- By secret ---------------------------------------------------------------------------------------
 
@@ -52,43 +29,22 @@ local function check_secret(value)
   end
 end
 
-local function is_secret(text)
-  return not check_secret(text)
-end
-
 local allow_world_readable = { type = "boolean", default = false }
 
----@type autopilot.token.Proof
-application.secret_proof = {
-  rules = {
-    client_secret = { type = { "string", "function" }, secret = true, check = check_secret },
-    client_secret_file = { type = "string" },
-    allow_world_readable = allow_world_readable,
-  },
-  prepare = function(checked)
-    local secret, path = checked.client_secret, checked.client_secret_file
-    if (secret == nil) == (path == nil) then
-      local need_of = secret and "takes only one" or "needs one"
-      return nil, need_of .. " of the options 'client_secret' and 'client_secret_file'"
-    end
-    return function(ask)
-      secret = secret or need(secret_file.read_line(path, checked.allow_world_readable))
-      local is_text = type(secret) == "string"
-      return {
-        client_secret = is_text and secret
-          or provider.ask_user("client_secret", "secret", secret, ask, is_secret),
-      }
-    end
-  end,
+---@type table<string, autopilot.OptionRule>
+application.secret_rules = {
+  client_secret = { type = { "string", "function" }, secret = true, check = check_secret },
+  client_secret_file = { type = "string" },
+  allow_world_readable = allow_world_readable,
 }
 
----@class autopilot.token.ClientSecretOptions: autopilot.token.CommonOptions
----@field client_id string
----@field client_secret (string|fun(ask: autopilot.TokenAsk): string?, string?)? the secret, or a function that is asked for it at each request
----@field client_secret_file string? a file that holds nothing else; read once
----@field allow_world_readable boolean? take a file that every user can read; default false
-
-application.client_secret = by_proof("client_secret", application.secret_proof)
+local function by_secret(checked)
+  local secret, path = checked.client_secret, checked.client_secret_file
+  return function(ask)
+    secret = secret or need(secret_file.read_line(path, checked.allow_world_readable))
+    return { client_secret = provider.ask_user("client_secret", secret, ask, check_secret) }
+  end
+end
 
 -- ---- By certificate ----------------------------------------------------------------------------------
 
@@ -131,22 +87,66 @@ local function check_place(value)
   return value == "" and "must be PEM text or a file name" or nil
 end
 
----@type autopilot.token.Proof
-application.certificate_proof = {
-  rules = {
-    certificate = { type = "string", required = true, secret = true, check = check_place },
-    private_key = { type = "string", secret = true, check = check_place },
-    passphrase = { type = { "string", "function" }, secret = true },
-    allow_world_readable = allow_world_readable,
-  },
-  prepare = function(checked)
-    local pair
-    return function(ask, place)
-      pair = pair or key_pair(checked)
-      return form_of(sign_assertion(pair, checked, place, ask.now()))
-    end
-  end,
+---@type table<string, autopilot.OptionRule>
+application.certificate_rules = {
+  certificate = { type = "string", required = true, secret = true, check = check_place },
+  private_key = { type = "string", secret = true, check = check_place },
+  passphrase = { type = { "string", "function" }, secret = true },
+  allow_world_readable = allow_world_readable,
 }
+
+local function by_certificate(checked)
+  local pair
+  return function(ask, place)
+    pair = pair or key_pair(checked)
+    return form_of(sign_assertion(pair, checked, place, ask.now()))
+  end
+end
+
+-- ---- By either -----------------------------------------------------------------------------------------
+
+--- Returns the fields of a token request's form that prove the identity; called for each request.
+---@alias autopilot.token.Prove fun(ask: autopilot.TokenAsk, place: autopilot.token.Place): table<string, string>
+
+--- How the application proves its identity: by its secret or its certificate.
+---@param checked table its options
+---@return autopilot.token.Prove? prove
+---@return string? mistake in the options; nil with neither secret nor certificate
+function application.proof_of(checked)
+  local secret = checked.client_secret or checked.client_secret_file
+  local certificate, key = checked.certificate, checked.private_key
+  if checked.client_secret and checked.client_secret_file then
+    return nil, "takes only one of the options 'client_secret' and 'client_secret_file'"
+  elseif secret and certificate then
+    return nil, "takes a secret or a certificate, and not both"
+  elseif not certificate and (key or checked.passphrase) then
+    local option = key and "private_key" or "passphrase"
+    return nil, ("option '%s' needs the option 'certificate'"):format(option)
+  end
+  return certificate and by_certificate(checked) or secret and by_secret(checked) or nil
+end
+
+--- Makes a function of `autopilot.token`, which makes providers for an application with this kind of proof.
+local function by_proof(name, rules)
+  rules = authority.rules(rules, { client_id = authority.required_client_id })
+  return provider.kind(name, rules, function(checked)
+    local prove, mistake = application.proof_of(checked)
+    if not prove then
+      return nil, mistake or "needs one of the options 'client_secret' and 'client_secret_file'"
+    end
+    return function(ask)
+      return authority.sign_in(ask, authority.find(checked, ask), prove)
+    end
+  end)
+end
+
+---@class autopilot.token.ClientSecretOptions: autopilot.token.CommonOptions
+---@field client_id string
+---@field client_secret (string|fun(ask: autopilot.TokenAsk): string?, string?)? the secret, or a function that is asked for it at each request
+---@field client_secret_file string? a file that holds nothing else; read once
+---@field allow_world_readable boolean? take a file that every user can read; default false
+
+application.client_secret = by_proof("client_secret", application.secret_rules)
 
 ---@class autopilot.token.ClientCertificateOptions: autopilot.token.CommonOptions
 ---@field client_id string
@@ -155,7 +155,7 @@ application.certificate_proof = {
 ---@field passphrase (string|fun(): string?, string?)? of an encrypted key; a function is called when the key is read
 ---@field allow_world_readable boolean? take a key file that every user can read; default false
 
-application.client_certificate = by_proof("client_certificate", application.certificate_proof)
+application.client_certificate = by_proof("client_certificate", application.certificate_rules)
 
 -- ---- By assertion of a platform ------------------------------------------------------------------------
 
@@ -190,7 +190,7 @@ local function by_assertion(name, own, variables, get)
     return function(ask)
       local fallback = { client_id = setting "client_id", tenant = variable(variables.tenant) }
       local place, origin = authority.find(checked, ask, fallback), nil
-      local token, expires_in, extra = oauth.sign_in(ask, place, function()
+      local token, expires_in, extra = authority.sign_in(ask, place, function()
         local text
         text, origin = get(ask, setting, variable)
         local is_right = type(text) == "string" and text:find "^[\33-\126]+$"
@@ -234,7 +234,7 @@ application.client_assertion = by_assertion(
     if type(source) == "string" then
       return need(variable(source), "client assertion is not set up: set " .. source), source
     end
-    return provider.ask_user("assertion", "assertion", source, ask)
+    return provider.ask_user("assertion", source, ask)
   end
 )
 

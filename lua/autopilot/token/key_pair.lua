@@ -289,8 +289,7 @@ return function(given)
   local function ask_for_passphrase()
     local passphrase =
       need(given.passphrase, "the private key is encrypted: set the option passphrase")
-    return type(passphrase) == "string" and passphrase
-      or provider.ask_user("passphrase", "passphrase", passphrase)
+    return provider.ask_user("passphrase", passphrase)
   end
   local place, allow = given.private_key, given.allow_world_readable
   local text = read_text(given.certificate, place ~= nil or allow, ask_for_passphrase)
