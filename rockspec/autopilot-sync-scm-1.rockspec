@@ -217,7 +217,6 @@ build = {
     ["autopilot.token.secret_file"] = "lua/autopilot/token/secret_file.lua",
     ["autopilot.token.static"] = "lua/autopilot/token/static.lua",
     ["autopilot.token.stored_token"] = "lua/autopilot/token/stored_token.lua",
-    ["autopilot.token.windows_command"] = "lua/autopilot/token/windows_command.lua",
     ["autopilot.transport"] = "lua/autopilot/transport/init.lua",
     ["autopilot.transport.curl"] = "lua/autopilot/transport/curl.lua",
     ["autopilot.transport.foreign"] = "lua/autopilot/transport/foreign.lua",
