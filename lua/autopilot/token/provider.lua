@@ -135,6 +135,7 @@ provider.modules = {
   azure_cli = "azure_cli",
   device_code = "device_code",
   environment = "environment",
+  default = "environment",
 }
 
 --- The function that makes the providers of one kind.
