@@ -13,6 +13,7 @@ local lazy = require "autopilot.base.lazy"
 local life = require "autopilot.token.life"
 local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
+local provider_rule = require("autopilot.token.provider").rule
 
 local contract = lazy "autopilot.store.contract"
 local stored_token = lazy "autopilot.token.stored_token"
@@ -50,16 +51,6 @@ local rules = {
     check = function(value)
       return #value < 32 and "must have at least 32 random bytes" or nil
     end,
-  },
-}
-
--- A caller may give a token by mistake, so what was given is never quoted.
-local provider_rules = {
-  provider = {
-    type = "function",
-    required = true,
-    secret = true,
-    check = options.provider_complaint,
   },
 }
 
@@ -162,7 +153,7 @@ return function(provider, given)
   if made_here[provider] and given == nil then
     return provider
   end
-  options.check(name, provider_rules, { provider = provider })
+  options.check(name, { provider = provider_rule }, { provider = provider })
   local checked = options.check(name, rules, given)
   provider = made_here[provider] or provider
   local function obtain(ask)

@@ -49,22 +49,15 @@ end
 --- Fetches, and passes the results to those who wait for the lease, if there is one: up to three values, the
 -- `refused` token that was known, and whether it `lacked_time`. An error that is raised becomes nil and a message.
 local function run(fetch, ask, lease)
-  local results = { refused = ask.refused }
   local ok, first, second, third = protected_call(fetch, lease and watched(lease, ask) or ask)
-  if ok then
-    results[1], results[2], results[3] = first, second, third
-  else
-    results[2] = type(first) == "string" and first or "the token provider raised an error"
+  if not ok then
+    first, second = nil, type(first) == "string" and first or "the token provider raised an error"
   end
-  results.lacked_time = time_left(ask) < worth_a_try
   if lease then
-    lease:release(results)
+    local lacked_time = time_left(ask) < worth_a_try
+    lease:release { first, second, third, refused = ask.refused, lacked_time = lacked_time }
   end
-  return results
-end
-
-local function three_of(results)
-  return results[1], results[2], results[3]
+  return first, second, third
 end
 
 --- Whether the results of another coroutine's fetch are useless for this one: it failed for lack of time, and this
@@ -103,12 +96,12 @@ return function(leases, key, ask, fetch, look)
     if how == "late" and not look then
       return nil, "the deadline passed while another was fetching the token"
     elseif how ~= "over" and how ~= "stuck" then -- the lease is held here, or a wait is of no use
-      return three_of(run(fetch, ask, lease))
+      return run(fetch, ask, lease)
     end
     local results = not look and seen and seen.lease and seen.lease.result
     if results and not can_do_better(results, ask) then
-      return three_of(results)
+      return results[1], results[2], results[3]
     end
   end
-  return three_of(run(fetch, ask))
+  return run(fetch, ask)
 end

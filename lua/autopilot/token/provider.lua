@@ -10,6 +10,11 @@ local sentence = require "autopilot.base.sentence"
 
 local provider = {}
 
+--- The rule of an option that is a provider. A token may be given by mistake, so what was given is never quoted.
+---@type autopilot.OptionRule
+provider.rule =
+  { type = "function", required = true, secret = true, check = options.provider_complaint }
+
 -- Characters of a message, which is a part of one line of a report.
 local longest_message = 300
 

@@ -20,7 +20,7 @@ local largest_difference = 60
 
 --- Reads a value of the store; nil for anything that `fetch` has not written.
 local function decode(self, key, value, now)
-  local kept = json.decode(value and self.sealing:open(key, value))
+  local kept = json.decode(value and self.sealing.open(key, value))
   local is_kept = type(kept) == "table"
     and not complaint_about(kept.token)
     and type(kept.obtained_at) == "number"
@@ -50,22 +50,11 @@ local function fetch(self, key, ask)
   local kept, message, details = self.fetch(ask)
   local left = kept and kept.usable_until - ask.now() or 0
   local text = left > 0 and kept.token ~= ask.refused and json.encode(kept)
-  local value = text and self.sealing:seal(key, text)
+  local value = text and self.sealing.seal(key, text)
   if value then
     contract.call(self.store, "set", key, value, left)
   end
   return kept, message, details
-end
-
---- What encrypts the tokens; nil and a sentence if an option is missing.
-local function sealing_of(given)
-  if not given.identity then
-    return nil, "option 'store' needs option 'identity': whose tokens these are"
-  elseif not given.encryption_key then
-    return nil, "option 'store' needs option 'encryption_key'"
-  end
-  local sealing, problem = sealed_text.new(given.encryption_key)
-  return sealing, "option 'encryption_key' " .. tostring(problem)
 end
 
 --- Makes a function that gets a token from the store, else by `fetch_token`; or returns nil and a
@@ -74,9 +63,14 @@ end
 ---@param given autopilot.token.CachedOptions with a store
 ---@return (fun(ask: autopilot.TokenAsk): autopilot.token.Kept?, any, any)? obtain, string? mistake
 return function(fetch_token, given)
-  local sealing, mistake = sealing_of(given)
+  if not given.identity then
+    return nil, "option 'store' needs option 'identity': whose tokens these are"
+  elseif not given.encryption_key then
+    return nil, "option 'store' needs option 'encryption_key'"
+  end
+  local sealing, missing = sealed_text.new(given.encryption_key)
   if not sealing then
-    return nil, mistake
+    return nil, "option 'encryption_key' " .. missing
   end
   local leases = Leases.new(function(method, key, ...)
     return contract.call(given.store, method, key, ...)
