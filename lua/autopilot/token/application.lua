@@ -78,8 +78,7 @@ local function sign_assertion(pair, checked, place, now)
     exp = begins + lifetime,
   }
   local text = base64url.encode(header) .. "." .. base64url.encode(claims)
-  local signature = need(pair.sign(text), "OpenSSL cannot sign with this key")
-  return text .. "." .. base64url.encode(signature)
+  return text .. "." .. base64url.encode(pair.sign(text))
 end
 
 -- Error messages never quote the value, because PEM text may be a private key.

@@ -39,7 +39,6 @@ local clouds_of = {
 
 --- The authority in the form `https://host[:port]`; or nil and what it must be. `https://` may be left
 -- out, as AZURE_AUTHORITY_HOST allows.
----@param text string
 ---@return string? url, string? complaint, string? host
 function authority.parse(text)
   local scheme, host, port =
@@ -101,8 +100,6 @@ authority.common = {
 authority.required_client_id = merged(authority.common.client_id, { required = true })
 
 --- The rules of a provider's options: the common ones and its own, of which each replaces a common one.
----@param ... table<string, autopilot.OptionRule>
----@return table<string, autopilot.OptionRule>
 function authority.rules(...)
   return merged(authority.common, ...)
 end
@@ -186,9 +183,6 @@ function authority.find(checked, ask, fallback)
 end
 
 --- The URL of one of the tenant's endpoints: `token`, the default, or `devicecode`.
----@param place autopilot.token.Place
----@param name string?
----@return string
 function authority.url(place, name)
   return ("%s/%s/oauth2/v2.0/%s"):format(place.authority, place.tenant, name or "token")
 end
@@ -202,10 +196,6 @@ local waits_for_certificate = { 2, 4, 8 }
 local secret_fields = { "client_secret", "client_assertion", "device_code", "refresh_token" }
 
 --- Sends a form to one of these endpoints, once, with the client id and the claims that are asked for.
----@param ask autopilot.TokenAsk
----@param place autopilot.token.Place
----@param form table<string, string>
----@param name string? of the endpoint
 ---@return table? object the JSON object of the answer
 ---@return string? message one line, without a secret
 ---@return autopilot.token.Details? details
@@ -223,9 +213,6 @@ function authority.post(ask, place, form, name)
 end
 
 --- Asks the tenant's endpoint for a token, once.
----@param ask autopilot.TokenAsk
----@param place autopilot.token.Place
----@param form table<string, string>
 ---@return string? token
 ---@return number|string|nil expires_in seconds, when told; without a token the message: one line, without a secret
 ---@return table extra `refresh_in`, `refresh_token`; without a token `autopilot.token.Details`
@@ -239,8 +226,6 @@ end
 
 --- Requests a token for an application that authenticates itself. With a certificate that Entra does not
 -- know yet this is tried again, for 14 seconds in all.
----@param ask autopilot.TokenAsk
----@param place autopilot.token.Place
 ---@param prove autopilot.token.Prove? nil: a public client, which has nothing to prove
 ---@param grant table<string, string>? default: client credentials (RFC 6749 section 4.4)
 ---@return string? token, number|string|nil expires_in, table extra as `authority.request`

@@ -120,10 +120,6 @@ end
 
 --- The URL of an endpoint that an environment variable names. Plain http goes to this machine, and to link-local
 -- addresses where that is allowed. A wrong address is not quoted: it may hide a password.
----@param variable string
----@param text string
----@param allows_link_local boolean?
----@return string url
 function endpoint.url(variable, text, allows_link_local)
   local origin, rest = text:match "^(%a+://[^/?#]*)(.*)$"
   local scheme, host, port = url_parts.split(origin or "")
@@ -140,9 +136,6 @@ function endpoint.url(variable, text, allows_link_local)
 end
 
 --- The secret in an environment variable, which becomes the value of a header.
----@param variable string
----@param text string
----@return string secret
 function endpoint.secret(variable, text)
   provider.need(not text:find "[^\32-\126]", variable .. " must be one line of ASCII text")
   return text

@@ -69,22 +69,18 @@ local function password_of(passphrase)
   return passphrase:gsub(character, utf16_character) .. "\0\0"
 end
 
---- A file of PKCS #12 that holds an EncryptedPrivateKeyInfo, with the checksum that OpenSSL wants. One round
--- of its key derivation (RFC 7292 appendix B) is enough, because the file is never written.
-local function as_pkcs12(der, passphrase)
-  local content = sequence(data_of(sequence(sequence(encrypted_key, element(0xA0, der)))))
+--- The key of a block; raises where the passphrase is wrong. The file of PKCS #12 has the checksum that OpenSSL wants.
+-- One round of its key derivation (RFC 7292 appendix B) is enough, because the file is never written.
+local function open_pkcs8(block, passphrase)
+  local content = sequence(data_of(sequence(sequence(encrypted_key, element(0xA0, block.der)))))
   local salt, password = ("s"):rep(8), password_of(passphrase)
   local length = math.ceil(#password / 64) * 64
   local filled = password:rep(math.ceil(length / #password)):sub(1, length)
   local key = openssl.digest.new("sha1"):final(("\3"):rep(64) .. salt:rep(8) .. filled)
   local checksum = openssl.hmac.new(key, "sha1"):final(content)
   local mac = sequence(sequence(sequence(sha1), element(0x04, checksum)), element(0x04, salt))
-  return sequence("\2\1\3", data_of(content), mac)
-end
-
---- The key of a block; raises where the passphrase is wrong.
-local function open_pkcs8(block, passphrase)
-  return (openssl.pkcs12.parse(as_pkcs12(block.der, passphrase), passphrase))
+  local file = sequence("\2\1\3", data_of(content), mac)
+  return (openssl.pkcs12.parse(file, passphrase))
 end
 
 -- Bytes of the keys of the ciphers that OpenSSL's older form uses.
@@ -180,11 +176,6 @@ local function open_block(block, ask_for_passphrase)
   return need(ok and key, message or "the passphrase is wrong, or the private key is damaged")
 end
 
---- The beginning of a message about a text: the name of its file, if it is in one.
-local function source_of(given)
-  return given:find("-----BEGIN", 1, true) and "" or secret_file.printable(given) .. ": "
-end
-
 --- The first private key in a text.
 local function find_key(text, ask_for_passphrase, source)
   for _, block in ipairs(blocks_of(text)) do
@@ -237,19 +228,20 @@ local function read_pfx(text, ask_for_passphrase)
   return pair
 end
 
---- PEM text as given, or that of the file with this name.
+--- PEM text as given, or that of the file with this name, with which messages about it then begin.
 local function read_text(given, allow_world_readable, ask_for_passphrase)
-  if source_of(given) == "" then
-    return given
+  if given:find("-----BEGIN", 1, true) then
+    return given, ""
   end
   local text = need(secret_file.read(given, allow_world_readable))
-  local form, path = form_of(text), secret_file.printable(given)
+  local form, source = form_of(text), secret_file.printable(given) .. ": "
   local converted = form == pfx and read_pfx(text, ask_for_passphrase)
   if form and not converted then
-    local message = "%s: it is %s, and must be PEM: convert it with: %s > certificate.pem"
-    fail(message:format(path, form[1], form[2]:format(provider.shell_word(path))))
+    local message = "it is %s, and must be PEM: convert it with: %s > certificate.pem"
+    local path = provider.shell_word(secret_file.printable(given))
+    fail(source .. message:format(form[1], form[2]:format(path)))
   end
-  return converted or text
+  return converted or text, source
 end
 
 -- ---- Signing -----------------------------------------------------------------------------------------
@@ -276,8 +268,7 @@ end
 
 ---@class autopilot.token.KeyPair
 ---@field certificate table of luaossl; of several certificates, the one of the key
---- Signs a text; nil where OpenSSL cannot sign with this key.
----@field sign fun(text: string): string?
+---@field sign fun(text: string): string
 
 --- Reads key and certificate. Its messages contain no part of key or passphrase.
 ---@param given autopilot.token.ClientCertificateOptions
@@ -287,19 +278,21 @@ return function(given)
   openssl = need(loaded, missing and "signing with a certificate " .. missing)
   --- Returns the passphrase of the key. A user's function is called only if the key is encrypted.
   local function ask_for_passphrase()
-    local passphrase =
-      need(given.passphrase, "the private key is encrypted: set the option passphrase")
-    return provider.ask_user("passphrase", passphrase)
+    local problem = "the private key is encrypted: set the option passphrase"
+    return provider.ask_user("passphrase", need(given.passphrase, problem))
   end
   local place, allow = given.private_key, given.allow_world_readable
-  local text = read_text(given.certificate, place ~= nil or allow, ask_for_passphrase)
-  local key_text = place and read_text(place, allow, ask_for_passphrase) or text
-  local key = find_key(key_text, ask_for_passphrase, source_of(place or given.certificate))
+  local text, source = read_text(given.certificate, place ~= nil or allow, ask_for_passphrase)
+  local key_text, key_source = text, source
+  if place then
+    key_text, key_source = read_text(place, allow, ask_for_passphrase)
+  end
+  local key = find_key(key_text, ask_for_passphrase, key_source)
   return {
-    certificate = find_certificate(text, key, source_of(given.certificate)),
+    certificate = find_certificate(text, key, source),
     sign = function(unsigned)
       local ok, signature = pcall(sign, key, unsigned)
-      return ok and signature or nil
+      return need(ok and signature, "OpenSSL cannot sign with this key")
     end,
   }
 end

@@ -57,9 +57,6 @@ function life.limit(kept, limits)
 end
 
 --- Requests a token from a provider. Returns it with its times.
----@param provider autopilot.TokenProvider
----@param ask autopilot.TokenAsk
----@param limits autopilot.token.Limits
 ---@return autopilot.token.Kept? kept nil when the provider failed
 ---@return any message, any details
 function life.fetch(provider, ask, limits)

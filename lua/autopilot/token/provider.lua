@@ -31,8 +31,6 @@ end
 --- Returns the value, like `assert`; ends the sign-in where it is nil or false.
 ---@generic T
 ---@param value T?
----@param message string?
----@param details table?
 ---@return T value
 function provider.need(value, message, details)
   return value or provider.fail(message, details)
