@@ -65,7 +65,7 @@ local made_here = setmetatable({}, { __mode = "k" })
 --- The cache entry for the requested tenant, cloud and scope: `key`, which contains no secret; `kept`, the
 -- token; `failure`, the last one, before whose `ends` (Unix time) the provider is not called.
 local function entry_of(self, ask)
-  local key = life.key_of(ask.tenant, ask.cloud, ask.scope)
+  local key = life.key_of(ask)
   local entry = self.entries:find(key)
   if not entry then
     entry = { key = key }
@@ -139,9 +139,8 @@ local function provide(self, ask)
     if not kept then
       return nil, message, details
     end
-    now = ask.now()
   end
-  return kept.token, kept.expires_at and kept.expires_at - now
+  return kept.token, kept.expires_at and kept.expires_at - ask.now()
 end
 
 --- Makes a provider that caches the tokens of another. If that was made here, its own provider is wrapped

@@ -84,9 +84,9 @@ function life.can_answer(kept, ask, now)
   return now < kept.usable_until and (ask.claims == nil or kept.claims == ask.claims)
 end
 
---- Joins tenant, cloud and scope, of which the first two contain no blanks.
-function life.key_of(tenant, cloud, scope)
-  return (tenant or "") .. " " .. (cloud or "") .. " " .. (scope or "")
+--- Joins tenant, in any case, cloud and scope, of which the first two contain no blanks.
+function life.key_of(ask)
+  return (ask.tenant or ""):lower() .. " " .. (ask.cloud or "") .. " " .. (ask.scope or "")
 end
 
 return life

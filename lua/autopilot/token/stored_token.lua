@@ -78,8 +78,7 @@ return function(fetch_token, given)
   local identity = prefix .. #given.identity .. ":" .. given.identity
   local self = merged(given, { fetch = fetch_token, sealing = sealing })
   return function(ask)
-    local tenant = ask.tenant and ask.tenant:lower()
-    local key = identity .. life.key_of(tenant, ask.cloud, ask.scope)
+    local key = identity .. life.key_of(ask)
     local kept, is_fresh = find(self, key, ask)
     if is_fresh then
       return kept
