@@ -39,7 +39,7 @@ end
 function oauth_request.sign_in(ask, prove, checked)
   checked = checked or { getenv = token_world.getenv {} }
   return provided(ask, function(asked)
-    return authority.sign_in(asked, authority.find(checked, asked), prove)
+    return authority.request(asked, authority.find(checked, asked), nil, prove)
   end)
 end
 

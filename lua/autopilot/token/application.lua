@@ -134,7 +134,7 @@ local function by_proof(name, rules)
       return nil, mistake or "needs one of the options 'client_secret' and 'client_secret_file'"
     end
     return function(ask)
-      return authority.sign_in(ask, authority.find(checked, ask), prove)
+      return authority.request(ask, authority.find(checked, ask), nil, prove)
     end
   end)
 end
@@ -189,7 +189,7 @@ local function by_assertion(name, own, variables, get)
     return function(ask)
       local fallback = { client_id = setting "client_id", tenant = variable(variables.tenant) }
       local place, origin = authority.find(checked, ask, fallback), nil
-      local token, expires_in, extra = authority.sign_in(ask, place, function()
+      local token, expires_in, extra = authority.request(ask, place, nil, function()
         local text
         text, origin = get(ask, setting, variable)
         local is_right = type(text) == "string" and text:find "^[\33-\126]+$"

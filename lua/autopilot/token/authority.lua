@@ -212,31 +212,24 @@ function authority.post(ask, place, form, name)
   })
 end
 
---- Asks the tenant's endpoint for a token, once.
+--- Exchanges a grant for a token. With a certificate that Entra does not know yet this is tried again, for 14 seconds
+-- in all.
+---@param grant table<string, string>? the fields of its form; default: client credentials (RFC 6749 section 4.4)
+---@param prove autopilot.token.Prove? nil: a public client, which has nothing to prove
 ---@return string? token
 ---@return number|string|nil expires_in seconds, when told; without a token the message: one line, without a secret
 ---@return table extra `refresh_in`, `refresh_token`; without a token `autopilot.token.Details`
-function authority.request(ask, place, form)
-  local object, message, details = authority.post(ask, place, form)
-  if not object then
-    return nil, message, details
-  end
-  return endpoint.read_token(object, ask.now())
-end
-
---- Requests a token for an application that authenticates itself. With a certificate that Entra does not
--- know yet this is tried again, for 14 seconds in all.
----@param prove autopilot.token.Prove? nil: a public client, which has nothing to prove
----@param grant table<string, string>? default: client credentials (RFC 6749 section 4.4)
----@return string? token, number|string|nil expires_in, table extra as `authority.request`
-function authority.sign_in(ask, place, prove, grant)
+function authority.request(ask, place, grant, prove)
   grant = grant or { grant_type = "client_credentials", scope = place.scope }
   for attempt = 1, #waits_for_certificate + 1 do
-    local token, expires_in, extra =
-      authority.request(ask, place, merged(prove and prove(ask, place), grant))
-    local wait = extra.reason == endpoint.not_yet_known and waits_for_certificate[attempt]
-    if token or not wait or not ask.sleep then
-      return token, expires_in, extra
+    local proof = prove and prove(ask, place)
+    local object, message, details = authority.post(ask, place, merged(proof, grant))
+    if object then
+      return endpoint.read_token(object, ask.now())
+    end
+    local wait = details.reason == endpoint.not_yet_known and waits_for_certificate[attempt]
+    if not wait or not ask.sleep then
+      return nil, message, details
     end
     ask.sleep(wait)
   end

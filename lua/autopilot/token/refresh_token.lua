@@ -69,11 +69,11 @@ return provider.kind("refresh_token", rules, function(checked)
 
   return function(ask)
     local place, current = authority.find(checked, ask), find(ask)
-    local token, expires_in, extra = authority.sign_in(ask, place, prove, {
+    local token, expires_in, extra = authority.request(ask, place, {
       grant_type = "refresh_token",
       refresh_token = current,
       scope = place.scope .. " offline_access", -- which asks for a newer refresh token
-    })
+    }, prove)
     if token then
       local newer = extra.refresh_token
       if newer and newer ~= current then

@@ -80,16 +80,16 @@ return function(fetch_token, given)
   return function(ask)
     local key = identity .. life.key_of(ask)
     local kept, is_fresh = find(self, key, ask)
-    if is_fresh then
-      return kept
-    end
-    local function look_again(is_held)
-      kept, is_fresh = find(self, key, ask)
-      return (is_fresh or is_held) and kept -- used while another process renews it
+    if is_fresh or kept and leases:holder(key .. ":claim") then
+      return kept -- also while another process renews it
     end
     local newer, message, details = fetch_once(leases, key .. ":claim", ask, function(watched)
+      kept, is_fresh = find(self, key, watched)
+      if is_fresh then
+        return kept
+      end
       return fetch(self, key, watched)
-    end, look_again)
+    end)
     if not newer and kept and ask.now() < kept.usable_until then
       return kept -- it cannot be renewed, and can still be used
     end
