@@ -42,9 +42,9 @@ function claims.merge(text)
     return nil
   end
   local declared = is_object(wanted.xms_cc) and wanted.xms_cc or {}
-  local values = type(declared.values) == "table" and declared.values or {}
-  if #values == 0 then
-    values = {} -- not a list
+  local values = declared.values
+  if type(values) ~= "table" or #values == 0 then -- not a list
+    values = {}
   end
   if not options.contains(values, capability) then
     values[#values + 1] = capability

@@ -161,33 +161,30 @@ application.client_certificate = by_proof("client_certificate", application.cert
 -- The AADSTS number of an assertion that has expired, or is not valid yet.
 local not_within_its_time = "700024"
 
-local default_variables = { client_id = "AZURE_CLIENT_ID", tenant = "AZURE_TENANT_ID" }
-
 --- Makes a function of `autopilot.token`, which makes providers for one platform. An assertion lives for minutes, so
 -- the platform is asked for one at each request.
 ---@param name string of the function of `autopilot.token`
 ---@param own table<string, autopilot.OptionRule> its options, besides the common ones
----@param variables table<string, string>? environment variables of options that are not given
 --- `get` returns an assertion, and the place it was read from if the platform is to renew it there. `setting`
 -- returns the value of an option, or of a variable of the platform, and ends the sign-in with an error if it is not
 -- set; `remedy` says what makes the platform set the variable. `variable` returns the value of any variable.
 ---@param get fun(ask: autopilot.TokenAsk, setting: fun(name: string, remedy: string?): any, variable: fun(name: string): string?): string, string?
 ---@return fun(given: table?, level: integer?): autopilot.TokenProvider new
-local function by_assertion(name, own, variables, get)
+local function by_assertion(name, own, get)
   local rules, title = authority.rules(own), name:gsub("_", " ")
-  variables = merged(default_variables, variables)
   return provider.kind(name, rules, function(checked)
     local variable = authority.environment(checked)
     local function setting(wanted, remedy)
-      local from = variables[wanted] or wanted
+      local rule = rules[wanted]
+      local from = rule and rule.variable or wanted
       local value = checked[wanted] or variable(from)
-      remedy = rules[wanted] and ("set %s or the option %s"):format(from, wanted)
+      remedy = rule and ("set %s or the option %s"):format(from, wanted)
         or remedy and ("%s is missing: %s"):format(from, remedy)
         or "set " .. from
       return need(value, ("%s is not set up: %s"):format(title, remedy))
     end
     return function(ask)
-      local fallback = { client_id = setting "client_id", tenant = variable(variables.tenant) }
+      local fallback = { client_id = setting "client_id", tenant = variable(rules.tenant.variable) }
       local place, origin = authority.find(checked, ask, fallback), nil
       local token, expires_in, extra = authority.request(ask, place, nil, function()
         local text
@@ -213,29 +210,24 @@ end
 
 -- An assertion of any platform: a function of the user gets it, or the platform puts it into an environment
 -- variable, as GitLab does.
-application.client_assertion = by_assertion(
-  "client_assertion",
-  {
-    client_id = authority.required_client_id,
-    assertion = {
-      type = { "string", "function" },
-      required = true,
-      secret = true, -- an assertion may be given by mistake
-      check = function(value)
-        local is_name = type(value) ~= "string" or value:find "^[%a_][%w_]*$" and #value <= 100
-        return not is_name and "must be a function, or the name of an environment variable" or nil
-      end,
-    },
+application.client_assertion = by_assertion("client_assertion", {
+  client_id = authority.required_client_id,
+  assertion = {
+    type = { "string", "function" },
+    required = true,
+    secret = true, -- an assertion may be given by mistake
+    check = function(value)
+      local is_name = type(value) ~= "string" or value:find "^[%a_][%w_]*$" and #value <= 100
+      return not is_name and "must be a function, or the name of an environment variable" or nil
+    end,
   },
-  nil,
-  function(ask, setting, variable)
-    local source = setting "assertion"
-    if type(source) == "string" then
-      return need(variable(source), "client assertion is not set up: set " .. source), source
-    end
-    return provider.ask_user("assertion", source, ask)
+}, function(ask, setting, variable)
+  local source = setting "assertion"
+  if type(source) == "string" then
+    return need(variable(source), "client assertion is not set up: set " .. source), source
   end
-)
+  return provider.ask_user("assertion", source, ask)
+end)
 
 ---@class autopilot.token.WorkloadIdentityOptions: autopilot.token.CommonOptions
 ---@field token_file string? default: AZURE_FEDERATED_TOKEN_FILE
@@ -245,8 +237,8 @@ application.client_assertion = by_assertion(
 -- The token of a platform such as Kubernetes, in a file that the platform renews. Platforms mount the file readable
 -- within the container, which has one user.
 application.workload_identity = by_assertion("workload_identity", {
-  token_file = { type = "string" },
-}, { token_file = "AZURE_FEDERATED_TOKEN_FILE" }, function(_, setting)
+  token_file = { type = "string", variable = "AZURE_FEDERATED_TOKEN_FILE" },
+}, function(_, setting)
   local path = setting "token_file"
   return need(secret_file.read_line(path, true)), secret_file.printable(path)
 end)
@@ -259,26 +251,21 @@ end)
 local github_remedy = "give the workflow the permission id-token: write"
 
 -- The token that GitHub gives to a job ("Configuring OpenID Connect in Azure").
-application.github_actions = by_assertion(
-  "github_actions",
-  {
-    audience = { type = "string", default = "api://AzureADTokenExchange" },
-  },
-  nil,
-  function(ask, setting)
-    local address, key = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
-    local secret = endpoint.secret(key, setting(key, github_remedy))
-    local object = need(endpoint.request(ask, {
-      source = "GitHub Actions",
-      setting = address,
-      url = endpoint.url(address, setting(address, github_remedy)),
-      query = { audience = setting "audience" },
-      headers = { Accept = "application/json", Authorization = "Bearer " .. secret },
-      secrets = { secret },
-    }))
-    return object.value
-  end
-)
+application.github_actions = by_assertion("github_actions", {
+  audience = { type = "string", default = "api://AzureADTokenExchange" },
+}, function(ask, setting)
+  local address, key = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
+  local secret = endpoint.secret(key, setting(key, github_remedy))
+  local object = need(endpoint.request(ask, {
+    source = "GitHub Actions",
+    setting = address,
+    url = endpoint.url(address, setting(address, github_remedy)),
+    query = { audience = setting "audience" },
+    headers = { Accept = "application/json", Authorization = "Bearer " .. secret },
+    secrets = { secret },
+  }))
+  return object.value
+end)
 
 ---@class autopilot.token.AzurePipelinesOptions: autopilot.token.CommonOptions
 ---@field service_connection_id string? default: AZURESUBSCRIPTION_SERVICE_CONNECTION_ID
@@ -289,11 +276,12 @@ application.github_actions = by_assertion(
 -- connection"). The tasks AzureCLI and AzurePowerShell set the variables of its options; SYSTEM_ACCESSTOKEN is set
 -- where the job maps it from $(System.AccessToken).
 application.azure_pipelines = by_assertion("azure_pipelines", {
-  service_connection_id = { type = "string" },
-}, {
-  service_connection_id = "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",
-  client_id = "AZURESUBSCRIPTION_CLIENT_ID",
-  tenant = "AZURESUBSCRIPTION_TENANT_ID",
+  service_connection_id = {
+    type = "string",
+    variable = "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",
+  },
+  client_id = merged(authority.common.client_id, { variable = "AZURESUBSCRIPTION_CLIENT_ID" }),
+  tenant = merged(authority.common.tenant, { variable = "AZURESUBSCRIPTION_TENANT_ID" }),
 }, function(ask, setting)
   local address, key = "SYSTEM_OIDCREQUESTURI", "SYSTEM_ACCESSTOKEN"
   local secret = endpoint.secret(key, setting(key))

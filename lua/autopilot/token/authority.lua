@@ -23,18 +23,17 @@ local authority = {}
 ---@field scope string? default: that of the client
 ---@field getenv (fun(name: string): string?)? default `os.getenv`
 
--- Known authorities, and the clouds that each one serves (Microsoft Entra, "National clouds").
-local global, us_gov = { global = true }, { us_gov = true, us_gov_dod = true }
-local china = { china = true }
+-- Known authorities, and the beginning of the names of the clouds that each one serves (Microsoft Entra, "National
+-- clouds").
 local clouds_of = {
-  ["login.microsoftonline.com"] = global,
-  ["login.microsoft.com"] = global,
-  ["login.windows.net"] = global,
-  ["sts.windows.net"] = global,
-  ["login.microsoftonline.us"] = us_gov,
-  ["login-us.microsoftonline.com"] = us_gov,
-  ["login.partner.microsoftonline.cn"] = china,
-  ["login.chinacloudapi.cn"] = china,
+  ["login.microsoftonline.com"] = "global",
+  ["login.microsoft.com"] = "global",
+  ["login.windows.net"] = "global",
+  ["sts.windows.net"] = "global",
+  ["login.microsoftonline.us"] = "us_gov",
+  ["login-us.microsoftonline.com"] = "us_gov",
+  ["login.partner.microsoftonline.cn"] = "china",
+  ["login.chinacloudapi.cn"] = "china",
 }
 
 --- The authority in the form `https://host[:port]`; or nil and what it must be. `https://` may be left
@@ -80,11 +79,15 @@ local function check_line(value)
   return (value == "" or value:find "%c") and "must be one line of text" or nil
 end
 
---- The rules of the common options.
+--- The rules of the common options, with the environment variables that may stand for them.
 ---@type table<string, autopilot.OptionRule>
 authority.common = {
-  tenant = { type = "string", check = authority.tenant_complaint },
-  client_id = { type = "string", check = check_line },
+  tenant = {
+    type = "string",
+    check = authority.tenant_complaint,
+    variable = "AZURE_TENANT_ID",
+  },
+  client_id = { type = "string", check = check_line, variable = "AZURE_CLIENT_ID" },
   authority = {
     type = "string",
     secret = true, -- a URL may hide a password, so it is never quoted
@@ -142,7 +145,7 @@ local function find_authority(checked, cloud)
   local served = clouds_of[host or ""]
   if not url then
     fail(source .. " " .. complaint)
-  elseif served and not served[cloud] then
+  elseif served and cloud:sub(1, #served) ~= served then
     local message = "%s: %s is not the authority of the cloud '%s': credentials are not sent there"
     fail(message:format(source, host, cloud))
   end

@@ -20,10 +20,6 @@ local long_life = 7200
 ---@field usable_until number from then on it is not returned
 ---@field fresh_until number from then on a new token is requested; this one is used until that arrives
 
----@class autopilot.token.Limits
----@field minimum_life number seconds that a token must still be valid
----@field unknown_life number seconds for which a token of unknown lifetime is used
-
 --- Converts a number or a text to a positive number; nil for anything else. Texts are read as JSON: in Lua
 -- 5.1 `tonumber` expects the decimal point of the locale.
 function life.positive(value)
@@ -47,7 +43,7 @@ end
 
 --- Sets `usable_until` of a token by the limits, and limits `fresh_until` to it.
 ---@param kept table may have no `fresh_until`
----@param limits autopilot.token.Limits
+---@param limits autopilot.token.CachedOptions
 ---@return autopilot.token.Kept kept
 function life.limit(kept, limits)
   kept.usable_until = kept.expires_at and kept.expires_at - limits.minimum_life
