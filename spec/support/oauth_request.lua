@@ -2,7 +2,6 @@
 
 local assert = require "luassert"
 local authority = require "autopilot.token.authority"
-local oauth = require "autopilot.token.oauth"
 local overlay = require "support.overlay"
 local provider = require "autopilot.token.provider"
 local token_world = require "support.token_world"
@@ -31,7 +30,7 @@ function oauth_request.send(ask, given)
   }
   overlay(fields, given)
   return provided(ask, function(asked)
-    return oauth.request(asked, fields, fields.form)
+    return authority.request(asked, fields, fields.form)
   end)
 end
 
@@ -40,7 +39,7 @@ end
 function oauth_request.sign_in(ask, prove, checked)
   checked = checked or { getenv = token_world.getenv {} }
   return provided(ask, function(asked)
-    return oauth.sign_in(asked, authority.find(checked, asked), prove)
+    return authority.request(asked, authority.find(checked, asked), nil, prove)
   end)
 end
 

@@ -4,7 +4,6 @@ local azure_cli = require "autopilot.token.azure_cli"
 local azure_world = require "support.azure_world"
 local core = require "autopilot.core"
 local files = require "support.files"
-local windows_command = require "autopilot.token.windows_command"
 
 local opaque, printed, world_of = azure_world.opaque, azure_world.printed, azure_world.new
 
@@ -57,7 +56,8 @@ describe("autopilot.token.azure_cli on Windows", function()
     assert.is_truthy(message:find("there is no program 'az'", 1, true), message)
     assert.are.same({}, lines)
     present = { ["C:\\Windows\\az"] = true, ["C:\\Windows\\az.exe"] = true }
-    assert.are.equal("C:\\Windows\\az.exe", windows_command.find("az", os.getenv "PATH"))
+    assert.are.equal(opaque, (azure_cli {}(world_of().ask)))
+    assert.are.equal(1, lines[1]:find([[""C:\Windows\az.exe" account]], 1, true))
   end)
 
   it(
@@ -65,12 +65,15 @@ describe("autopilot.token.azure_cli on Windows", function()
     function()
       for _, named in ipairs { [[D:\az\az.cmd]], [[D:\az\az]], [[tools\az]] } do
         present = { [ [[D:\az\az.cmd]] ] = true, [ [[tools\az.cmd]] ] = true }
-        assert.is_truthy(windows_command.find(named, nil):find "az%.cmd$")
+        assert.are.equal(opaque, (azure_cli { command = named }(world_of().ask)))
+        assert.is_truthy(lines[#lines]:find('\\az.cmd" account', 1, true), lines[#lines])
       end
+      lines = {}
       for _, hostile in ipairs { [[D:\%TEMP%\az]], [[D:\az" & calc "]], [[D:\!x!\az]] } do
         present = { [hostile] = true, [hostile .. ".cmd"] = true }
-        assert.is_nil(windows_command.find(hostile, nil))
+        assert.is_nil((azure_cli { command = hostile }(world_of().ask)))
       end
+      assert.are.same({}, lines)
     end
   )
 

@@ -1,6 +1,6 @@
 -- The order of the ways to sign in. The ways themselves have their own specs.
 
-local default = require "autopilot.token.default"
+local default = require("autopilot.token.environment").default
 local mistakes = require "support.mistakes"
 local provider = require "autopilot.token.provider"
 

@@ -1,7 +1,7 @@
 -- The way to sign in that the environment names.
 
 local emulator = require "autopilot.emulator"
-local environment = require "autopilot.token.environment"
+local environment = require("autopilot.token.environment").environment
 local files = require "support.files"
 local overlay = require "support.overlay"
 local virtual_world = require "support.virtual_world"

@@ -7,7 +7,7 @@ local token_world = require "support.token_world"
 
 local refusal, send, sign_in = oauth_request.refusal, oauth_request.send, oauth_request.sign_in
 
-describe("autopilot.token.oauth: a refusal", function()
+describe("autopilot.token.authority: a refusal", function()
   it("is reported without trace ids in the message, with numbers, ids and a hint", function()
     local message, details = refusal(
       token_world.refused(401, "invalid_client", 7000215, "Invalid client secret provided.")
@@ -162,7 +162,7 @@ describe("autopilot.token.oauth: a refusal", function()
   end)
 end)
 
-describe("autopilot.token.oauth: a certificate that is not known yet", function()
+describe("autopilot.token.authority: a certificate that is not known yet", function()
   local unknown = token_world.refused(401, "invalid_client", 700027, "Not registered.")
 
   it("is tried again, with a new form each time, until it is", function()

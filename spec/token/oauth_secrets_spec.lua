@@ -7,7 +7,7 @@ local token_world = require "support.token_world"
 
 local refusal, send, secret = oauth_request.refusal, oauth_request.send, oauth_request.secret
 
-describe("autopilot.token.oauth: the form's secrets", function()
+describe("autopilot.token.authority: the form's secrets", function()
   local encoded = endpoint.encode_form({ x = secret }):sub(3)
 
   it("appear in no message, in any echo of the endpoint", function()

@@ -8,7 +8,7 @@ local token_world = require "support.token_world"
 
 local refusal, send, secret = oauth_request.refusal, oauth_request.send, oauth_request.secret
 
-describe("autopilot.token.oauth: a form", function()
+describe("autopilot.token.authority: a form", function()
   it("has every value percent-encoded, in the order of the names", function()
     assert.are.equal(
       "a=&b=%20%26%3D%2B%25%2F%0A%C3%A4&c-d_e.f~g=AZaz09-_.~&x%26%2F=%00",
@@ -30,7 +30,7 @@ describe("autopilot.token.oauth: a form", function()
   end)
 end)
 
-describe("autopilot.token.oauth: a request", function()
+describe("autopilot.token.authority: a request", function()
   it("is one POST of the form to the tenant's endpoint, with timeouts and an id", function()
     local world = token_world.scripted { token_world.granted() }
     send(world.ask, { tenant = "contoso.test" })
@@ -75,7 +75,7 @@ describe("autopilot.token.oauth: a request", function()
   end)
 end)
 
-describe("autopilot.token.oauth: a token", function()
+describe("autopilot.token.authority: a token", function()
   local function read(fields)
     local world = token_world.scripted { token_world.granted(fields) }
     return send(world.ask)
@@ -140,7 +140,7 @@ describe("autopilot.token.oauth: a token", function()
   end)
 end)
 
-describe("autopilot.token.oauth: a network", function()
+describe("autopilot.token.authority: a network", function()
   it("that fails allows another attempt, and says why", function()
     local message, details = refusal { network = { stage = "tls", message = "no cert\nfor it" } }
     assert.are.equal("the token endpoint could not be reached: no cert for it", message)

@@ -1,5 +1,5 @@
 local mistakes = require "support.mistakes"
-local static = require "autopilot.token.static"
+local static = require("autopilot.token").static
 local virtual_world = require "support.virtual_world"
 
 describe("autopilot.token.static", function()

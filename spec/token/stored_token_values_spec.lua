@@ -61,7 +61,7 @@ describe("what is in the store", function()
   it("is ignored when it is not encrypted, or not in the form of a worker", function()
     local sealing = assert(sealed_text.new(token_store.encryption_key))
     local function seal(name, value)
-      return sealing:seal(name, value)
+      return sealing.seal(name, value)
     end
     assert.are.equal("good", token_beside(good:format "", seal))
     assert.are.equal("token-1", token_beside(good:format ""))

@@ -2,8 +2,8 @@
 -- Microsoft Entra, "Claims challenges, claims requests, and client capabilities").
 --
 -- A service that refuses a token before it expires says so in a 401: `claims`, JSON in base64, usually with
--- `error="insufficient_claims"`. This module turns it into the text for the token endpoint. Asking for the
--- -- The token is requested elsewhere; `jwt` reads the claims of a token.
+-- `error="insufficient_claims"`. This module turns it into the text for the token endpoint. The token is
+-- requested elsewhere; `jwt` reads the claims of a token.
 --
 -- A value of WWW-Authenticate may hold several challenges (RFC 9110 sections 11.2 to 11.6.1), and several
 -- headers arrive joined by ", ": the reader distinguishes a new scheme from a further parameter of the scheme
@@ -42,9 +42,9 @@ function claims.merge(text)
     return nil
   end
   local declared = is_object(wanted.xms_cc) and wanted.xms_cc or {}
-  local values = type(declared.values) == "table" and declared.values or {}
-  if #values == 0 then
-    values = {} -- not a list
+  local values = declared.values
+  if type(values) ~= "table" or #values == 0 then -- not a list
+    values = {}
   end
   if not options.contains(values, capability) then
     values[#values + 1] = capability
@@ -56,21 +56,16 @@ end
 -- The bytes of a token: a scheme, a parameter's name, an unquoted value.
 local token = "[A-Za-z0-9!#$%%&'*+%-.^_`|~]+"
 
---- Reads a quoted string whose opening quote stands before the position (RFC 9110 section 5.6.4).
----@return string? value without quotes and backslashes; nil if it is not closed, or holds a control byte
----@return integer? position behind the closing quote
-local function read_quoted(text, first)
-  local position = first
-  while true do
-    local stop = text:find('["\\%z\1-\8\10-\31\127]', position)
-    local byte = stop and text:sub(stop, stop)
-    if byte == '"' then
-      return (text:sub(first, stop - 1):gsub("\\(.)", "%1")), stop + 1
-    elseif byte ~= "\\" or not text:find("^[^%z\1-\8\10-\31\127]", stop + 1) then
-      return nil
-    end
-    position = stop + 2
-  end
+-- A quoted string (RFC 9110 section 5.6.4) without control characters. In it, a quoted pair (`\"`) was turned into
+-- the backslash and the three digits of its byte.
+local quoted = '^"([^"%z\1-\8\10-\31\127]*)"()'
+
+local function digits_of(character)
+  return ("\\%03d"):format(character:byte())
+end
+
+local function character_of(digits)
+  return string.char(tonumber(digits))
 end
 
 --- The position behind the blanks at a position, if a member of a list ends there; else nil.
@@ -97,15 +92,15 @@ local function first_request(text, position)
       -- One value may follow in place of parameters: `abc=` is such a value, `abc=def` is a parameter.
       local behind = text:match("^[A-Za-z0-9%-._~+/]+=*()", after)
       after = behind and end_of_member(text, behind) or after
-    elseif name and text:find('^"', after) then
-      value, after = read_quoted(text, after + 1)
     elseif name then
-      value, after = text:match("^(" .. token .. ")()", after)
+      local pattern = text:find('^"', after) and quoted or "^(" .. token .. ")()"
+      value, after = text:match(pattern, after)
     end
     after = value and end_of_member(text, after) or is_scheme and after
     if not after then
       return nil, position
     elseif value and is_bearer and name:lower() == "claims" then
+      value = value:gsub("\\(%d%d%d)", character_of)
       local decoded = #value <= longest and core.base64_decode(value)
       local request = decoded and claims.merge(decoded)
       if request then
@@ -125,16 +120,13 @@ end
 ---@param header string|number|nil the WWW-Authenticate headers, repeated ones joined by ", "
 ---@return string? request JSON
 function claims.of_header(header)
-  local position = type(header) == "string" and 1 or nil
+  local text, position = tostring(header):gsub("\\([\t -~\128-\255])", digits_of), 1
   for _ = 0, most_searches do
+    local request, malformed = first_request(text, position)
+    position = malformed and text:match(",[ \t]*()[Bb][Ee][Aa][Rr][Ee][Rr][ \t]", malformed)
     if not position then
-      return nil
-    end
-    local request, malformed = first_request(header, position)
-    if request then
       return request
     end
-    position = malformed and header:match(",[ \t]*()[Bb][Ee][Aa][Rr][Ee][Rr][ \t]", malformed)
   end
 end
 

@@ -22,6 +22,7 @@ local options = {}
 ---@field check (fun(value: any): string?)? returns what the value must be, or nil when it is right
 ---@field secret boolean? whether the value must not be quoted in a message
 ---@field such_as string? an expression whose value is right, for messages
+---@field variable string? for providers: the environment variable that stands for an option that is not given
 ---@field instead_of string? names, with blanks between them, of what does not exist and people give for this option
 
 --- Whether a value can be called.

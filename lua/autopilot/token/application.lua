@@ -9,7 +9,6 @@ local endpoint = require "autopilot.token.endpoint"
 local json = require "autopilot.base.json"
 local lazy = require "autopilot.base.lazy"
 local merged = require "autopilot.base.merged"
-local oauth = require "autopilot.token.oauth"
 local provider = require "autopilot.token.provider"
 local secret_file = require "autopilot.token.secret_file"
 
@@ -17,29 +16,7 @@ local key_pair = lazy "autopilot.token.key_pair"
 
 local need = provider.need
 
---- One way to prove the application's identity.
----@class autopilot.token.Proof
----@field rules table<string, autopilot.OptionRule>
----@field prepare fun(checked: table): autopilot.token.Prove?, string? nil and a sentence for a mistake in the options
-
---- Returns the fields of a token request's form that prove the identity; called for each request.
----@alias autopilot.token.Prove fun(ask: autopilot.TokenAsk, place: autopilot.token.Place): table<string, string>
-
 local application = {}
-
---- Makes a function of `autopilot.token`, which makes providers for an application with this kind of proof.
-local function by_proof(name, proof)
-  local rules = authority.rules(proof.rules, { client_id = authority.required_client_id })
-  return provider.kind(name, rules, function(checked)
-    local prove, mistake = proof.prepare(checked)
-    if not prove then
-      return nil, mistake
-    end
-    return function(ask)
-      return oauth.sign_in(ask, authority.find(checked, ask), prove)
-    end
-  end)
-end
 
 -- ---- By secret ---------------------------------------------------------------------------------------
 
@@ -52,43 +29,22 @@ local function check_secret(value)
   end
 end
 
-local function is_secret(text)
-  return not check_secret(text)
-end
-
 local allow_world_readable = { type = "boolean", default = false }
 
----@type autopilot.token.Proof
-application.secret_proof = {
-  rules = {
-    client_secret = { type = { "string", "function" }, secret = true, check = check_secret },
-    client_secret_file = { type = "string" },
-    allow_world_readable = allow_world_readable,
-  },
-  prepare = function(checked)
-    local secret, path = checked.client_secret, checked.client_secret_file
-    if (secret == nil) == (path == nil) then
-      local need_of = secret and "takes only one" or "needs one"
-      return nil, need_of .. " of the options 'client_secret' and 'client_secret_file'"
-    end
-    return function(ask)
-      secret = secret or need(secret_file.read_line(path, checked.allow_world_readable))
-      local is_text = type(secret) == "string"
-      return {
-        client_secret = is_text and secret
-          or provider.ask_user("client_secret", "secret", secret, ask, is_secret),
-      }
-    end
-  end,
+---@type table<string, autopilot.OptionRule>
+application.secret_rules = {
+  client_secret = { type = { "string", "function" }, secret = true, check = check_secret },
+  client_secret_file = { type = "string" },
+  allow_world_readable = allow_world_readable,
 }
 
----@class autopilot.token.ClientSecretOptions: autopilot.token.CommonOptions
----@field client_id string
----@field client_secret (string|fun(ask: autopilot.TokenAsk): string?, string?)? the secret, or a function that is asked for it at each request
----@field client_secret_file string? a file that holds nothing else; read once
----@field allow_world_readable boolean? take a file that every user can read; default false
-
-application.client_secret = by_proof("client_secret", application.secret_proof)
+local function by_secret(checked)
+  local secret, path = checked.client_secret, checked.client_secret_file
+  return function(ask)
+    secret = secret or need(secret_file.read_line(path, checked.allow_world_readable))
+    return { client_secret = provider.ask_user("client_secret", secret, ask, check_secret) }
+  end
+end
 
 -- ---- By certificate ----------------------------------------------------------------------------------
 
@@ -122,8 +78,7 @@ local function sign_assertion(pair, checked, place, now)
     exp = begins + lifetime,
   }
   local text = base64url.encode(header) .. "." .. base64url.encode(claims)
-  local signature = need(pair.sign(text), "OpenSSL cannot sign with this key")
-  return text .. "." .. base64url.encode(signature)
+  return text .. "." .. base64url.encode(pair.sign(text))
 end
 
 -- Error messages never quote the value, because PEM text may be a private key.
@@ -131,22 +86,66 @@ local function check_place(value)
   return value == "" and "must be PEM text or a file name" or nil
 end
 
----@type autopilot.token.Proof
-application.certificate_proof = {
-  rules = {
-    certificate = { type = "string", required = true, secret = true, check = check_place },
-    private_key = { type = "string", secret = true, check = check_place },
-    passphrase = { type = { "string", "function" }, secret = true },
-    allow_world_readable = allow_world_readable,
-  },
-  prepare = function(checked)
-    local pair
-    return function(ask, place)
-      pair = pair or key_pair(checked)
-      return form_of(sign_assertion(pair, checked, place, ask.now()))
-    end
-  end,
+---@type table<string, autopilot.OptionRule>
+application.certificate_rules = {
+  certificate = { type = "string", required = true, secret = true, check = check_place },
+  private_key = { type = "string", secret = true, check = check_place },
+  passphrase = { type = { "string", "function" }, secret = true },
+  allow_world_readable = allow_world_readable,
 }
+
+local function by_certificate(checked)
+  local pair
+  return function(ask, place)
+    pair = pair or key_pair(checked)
+    return form_of(sign_assertion(pair, checked, place, ask.now()))
+  end
+end
+
+-- ---- By either -----------------------------------------------------------------------------------------
+
+--- Returns the fields of a token request's form that prove the identity; called for each request.
+---@alias autopilot.token.Prove fun(ask: autopilot.TokenAsk, place: autopilot.token.Place): table<string, string>
+
+--- How the application proves its identity: by its secret or its certificate.
+---@param checked table its options
+---@return autopilot.token.Prove? prove
+---@return string? mistake in the options; nil with neither secret nor certificate
+function application.proof_of(checked)
+  local secret = checked.client_secret or checked.client_secret_file
+  local certificate, key = checked.certificate, checked.private_key
+  if checked.client_secret and checked.client_secret_file then
+    return nil, "takes only one of the options 'client_secret' and 'client_secret_file'"
+  elseif secret and certificate then
+    return nil, "takes a secret or a certificate, and not both"
+  elseif not certificate and (key or checked.passphrase) then
+    local option = key and "private_key" or "passphrase"
+    return nil, ("option '%s' needs the option 'certificate'"):format(option)
+  end
+  return certificate and by_certificate(checked) or secret and by_secret(checked) or nil
+end
+
+--- Makes a function of `autopilot.token`, which makes providers for an application with this kind of proof.
+local function by_proof(name, rules)
+  rules = authority.rules(rules, { client_id = authority.required_client_id })
+  return provider.kind(name, rules, function(checked)
+    local prove, mistake = application.proof_of(checked)
+    if not prove then
+      return nil, mistake or "needs one of the options 'client_secret' and 'client_secret_file'"
+    end
+    return function(ask)
+      return authority.request(ask, authority.find(checked, ask), nil, prove)
+    end
+  end)
+end
+
+---@class autopilot.token.ClientSecretOptions: autopilot.token.CommonOptions
+---@field client_id string
+---@field client_secret (string|fun(ask: autopilot.TokenAsk): string?, string?)? the secret, or a function that is asked for it at each request
+---@field client_secret_file string? a file that holds nothing else; read once
+---@field allow_world_readable boolean? take a file that every user can read; default false
+
+application.client_secret = by_proof("client_secret", application.secret_rules)
 
 ---@class autopilot.token.ClientCertificateOptions: autopilot.token.CommonOptions
 ---@field client_id string
@@ -155,42 +154,39 @@ application.certificate_proof = {
 ---@field passphrase (string|fun(): string?, string?)? of an encrypted key; a function is called when the key is read
 ---@field allow_world_readable boolean? take a key file that every user can read; default false
 
-application.client_certificate = by_proof("client_certificate", application.certificate_proof)
+application.client_certificate = by_proof("client_certificate", application.certificate_rules)
 
 -- ---- By assertion of a platform ------------------------------------------------------------------------
 
 -- The AADSTS number of an assertion that has expired, or is not valid yet.
 local not_within_its_time = "700024"
 
-local default_variables = { client_id = "AZURE_CLIENT_ID", tenant = "AZURE_TENANT_ID" }
-
 --- Makes a function of `autopilot.token`, which makes providers for one platform. An assertion lives for minutes, so
 -- the platform is asked for one at each request.
 ---@param name string of the function of `autopilot.token`
 ---@param own table<string, autopilot.OptionRule> its options, besides the common ones
----@param variables table<string, string>? environment variables of options that are not given
 --- `get` returns an assertion, and the place it was read from if the platform is to renew it there. `setting`
 -- returns the value of an option, or of a variable of the platform, and ends the sign-in with an error if it is not
 -- set; `remedy` says what makes the platform set the variable. `variable` returns the value of any variable.
 ---@param get fun(ask: autopilot.TokenAsk, setting: fun(name: string, remedy: string?): any, variable: fun(name: string): string?): string, string?
 ---@return fun(given: table?, level: integer?): autopilot.TokenProvider new
-local function by_assertion(name, own, variables, get)
+local function by_assertion(name, own, get)
   local rules, title = authority.rules(own), name:gsub("_", " ")
-  variables = merged(default_variables, variables)
   return provider.kind(name, rules, function(checked)
     local variable = authority.environment(checked)
     local function setting(wanted, remedy)
-      local from = variables[wanted] or wanted
+      local rule = rules[wanted]
+      local from = rule and rule.variable or wanted
       local value = checked[wanted] or variable(from)
-      remedy = rules[wanted] and ("set %s or the option %s"):format(from, wanted)
+      remedy = rule and ("set %s or the option %s"):format(from, wanted)
         or remedy and ("%s is missing: %s"):format(from, remedy)
         or "set " .. from
       return need(value, ("%s is not set up: %s"):format(title, remedy))
     end
     return function(ask)
-      local fallback = { client_id = setting "client_id", tenant = variable(variables.tenant) }
+      local fallback = { client_id = setting "client_id", tenant = variable(rules.tenant.variable) }
       local place, origin = authority.find(checked, ask, fallback), nil
-      local token, expires_in, extra = oauth.sign_in(ask, place, function()
+      local token, expires_in, extra = authority.request(ask, place, nil, function()
         local text
         text, origin = get(ask, setting, variable)
         local is_right = type(text) == "string" and text:find "^[\33-\126]+$"
@@ -214,29 +210,24 @@ end
 
 -- An assertion of any platform: a function of the user gets it, or the platform puts it into an environment
 -- variable, as GitLab does.
-application.client_assertion = by_assertion(
-  "client_assertion",
-  {
-    client_id = authority.required_client_id,
-    assertion = {
-      type = { "string", "function" },
-      required = true,
-      secret = true, -- an assertion may be given by mistake
-      check = function(value)
-        local is_name = type(value) ~= "string" or value:find "^[%a_][%w_]*$" and #value <= 100
-        return not is_name and "must be a function, or the name of an environment variable" or nil
-      end,
-    },
+application.client_assertion = by_assertion("client_assertion", {
+  client_id = authority.required_client_id,
+  assertion = {
+    type = { "string", "function" },
+    required = true,
+    secret = true, -- an assertion may be given by mistake
+    check = function(value)
+      local is_name = type(value) ~= "string" or value:find "^[%a_][%w_]*$" and #value <= 100
+      return not is_name and "must be a function, or the name of an environment variable" or nil
+    end,
   },
-  nil,
-  function(ask, setting, variable)
-    local source = setting "assertion"
-    if type(source) == "string" then
-      return need(variable(source), "client assertion is not set up: set " .. source), source
-    end
-    return provider.ask_user("assertion", "assertion", source, ask)
+}, function(ask, setting, variable)
+  local source = setting "assertion"
+  if type(source) == "string" then
+    return need(variable(source), "client assertion is not set up: set " .. source), source
   end
-)
+  return provider.ask_user("assertion", source, ask)
+end)
 
 ---@class autopilot.token.WorkloadIdentityOptions: autopilot.token.CommonOptions
 ---@field token_file string? default: AZURE_FEDERATED_TOKEN_FILE
@@ -246,8 +237,8 @@ application.client_assertion = by_assertion(
 -- The token of a platform such as Kubernetes, in a file that the platform renews. Platforms mount the file readable
 -- within the container, which has one user.
 application.workload_identity = by_assertion("workload_identity", {
-  token_file = { type = "string" },
-}, { token_file = "AZURE_FEDERATED_TOKEN_FILE" }, function(_, setting)
+  token_file = { type = "string", variable = "AZURE_FEDERATED_TOKEN_FILE" },
+}, function(_, setting)
   local path = setting "token_file"
   return need(secret_file.read_line(path, true)), secret_file.printable(path)
 end)
@@ -260,26 +251,21 @@ end)
 local github_remedy = "give the workflow the permission id-token: write"
 
 -- The token that GitHub gives to a job ("Configuring OpenID Connect in Azure").
-application.github_actions = by_assertion(
-  "github_actions",
-  {
-    audience = { type = "string", default = "api://AzureADTokenExchange" },
-  },
-  nil,
-  function(ask, setting)
-    local address, key = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
-    local secret = endpoint.secret(key, setting(key, github_remedy))
-    local object = need(endpoint.request(ask, {
-      source = "GitHub Actions",
-      setting = address,
-      url = endpoint.url(address, setting(address, github_remedy)),
-      query = { audience = setting "audience" },
-      headers = { Accept = "application/json", Authorization = "Bearer " .. secret },
-      secrets = { secret },
-    }))
-    return object.value
-  end
-)
+application.github_actions = by_assertion("github_actions", {
+  audience = { type = "string", default = "api://AzureADTokenExchange" },
+}, function(ask, setting)
+  local address, key = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
+  local secret = endpoint.secret(key, setting(key, github_remedy))
+  local object = need(endpoint.request(ask, {
+    source = "GitHub Actions",
+    setting = address,
+    url = endpoint.url(address, setting(address, github_remedy)),
+    query = { audience = setting "audience" },
+    headers = { Accept = "application/json", Authorization = "Bearer " .. secret },
+    secrets = { secret },
+  }))
+  return object.value
+end)
 
 ---@class autopilot.token.AzurePipelinesOptions: autopilot.token.CommonOptions
 ---@field service_connection_id string? default: AZURESUBSCRIPTION_SERVICE_CONNECTION_ID
@@ -290,11 +276,12 @@ application.github_actions = by_assertion(
 -- connection"). The tasks AzureCLI and AzurePowerShell set the variables of its options; SYSTEM_ACCESSTOKEN is set
 -- where the job maps it from $(System.AccessToken).
 application.azure_pipelines = by_assertion("azure_pipelines", {
-  service_connection_id = { type = "string" },
-}, {
-  service_connection_id = "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",
-  client_id = "AZURESUBSCRIPTION_CLIENT_ID",
-  tenant = "AZURESUBSCRIPTION_TENANT_ID",
+  service_connection_id = {
+    type = "string",
+    variable = "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",
+  },
+  client_id = merged(authority.common.client_id, { variable = "AZURESUBSCRIPTION_CLIENT_ID" }),
+  tenant = merged(authority.common.tenant, { variable = "AZURESUBSCRIPTION_TENANT_ID" }),
 }, function(ask, setting)
   local address, key = "SYSTEM_OIDCREQUESTURI", "SYSTEM_ACCESSTOKEN"
   local secret = endpoint.secret(key, setting(key))

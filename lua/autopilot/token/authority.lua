@@ -1,17 +1,21 @@
---- The options that the ways to sign in at Entra have in common, and what follows from them:
--- the authority of the client's cloud, the tenant and the scope.
+--- Entra's authorities, which sign applications and people in: the options that the ways to sign in there have in
+-- common, and the requests to the endpoints of a tenant (RFC 6749, Microsoft identity platform v2.0).
 --
 -- Credentials go to an authority over https only, over http to this machine alone, and never to the
--- authority of another cloud. What is sent there is left to the providers.
+-- authority of another cloud. Which form is sent there is left to the providers.
 
 local clouds = require "autopilot.base.clouds"
+local core = require "autopilot.core"
+local endpoint = require "autopilot.token.endpoint"
 local merged = require "autopilot.base.merged"
 local provider = require "autopilot.token.provider"
 local url_parts = require "autopilot.base.url"
 
-local need = provider.need
+local fail, need = provider.fail, provider.need
 
 local authority = {}
+
+-- ---- Options -----------------------------------------------------------------------------------------
 
 ---@class autopilot.token.CommonOptions
 ---@field tenant string? default: that of the client
@@ -19,29 +23,21 @@ local authority = {}
 ---@field scope string? default: that of the client
 ---@field getenv (fun(name: string): string?)? default `os.getenv`
 
----@class autopilot.token.Place where to ask for a token
----@field authority string `https://host[:port]`
----@field tenant string
----@field scope string
----@field client_id string?
-
--- Known authorities, and the clouds that each one serves (Microsoft Entra, "National clouds").
-local global, us_gov = { global = true }, { us_gov = true, us_gov_dod = true }
-local china = { china = true }
+-- Known authorities, and the beginning of the names of the clouds that each one serves (Microsoft Entra, "National
+-- clouds").
 local clouds_of = {
-  ["login.microsoftonline.com"] = global,
-  ["login.microsoft.com"] = global,
-  ["login.windows.net"] = global,
-  ["sts.windows.net"] = global,
-  ["login.microsoftonline.us"] = us_gov,
-  ["login-us.microsoftonline.com"] = us_gov,
-  ["login.partner.microsoftonline.cn"] = china,
-  ["login.chinacloudapi.cn"] = china,
+  ["login.microsoftonline.com"] = "global",
+  ["login.microsoft.com"] = "global",
+  ["login.windows.net"] = "global",
+  ["sts.windows.net"] = "global",
+  ["login.microsoftonline.us"] = "us_gov",
+  ["login-us.microsoftonline.com"] = "us_gov",
+  ["login.partner.microsoftonline.cn"] = "china",
+  ["login.chinacloudapi.cn"] = "china",
 }
 
 --- The authority in the form `https://host[:port]`; or nil and what it must be. `https://` may be left
 -- out, as AZURE_AUTHORITY_HOST allows.
----@param text string
 ---@return string? url, string? complaint, string? host
 function authority.parse(text)
   local scheme, host, port =
@@ -83,11 +79,15 @@ local function check_line(value)
   return (value == "" or value:find "%c") and "must be one line of text" or nil
 end
 
---- The rules of the common options.
+--- The rules of the common options, with the environment variables that may stand for them.
 ---@type table<string, autopilot.OptionRule>
 authority.common = {
-  tenant = { type = "string", check = authority.tenant_complaint },
-  client_id = { type = "string", check = check_line },
+  tenant = {
+    type = "string",
+    check = authority.tenant_complaint,
+    variable = "AZURE_TENANT_ID",
+  },
+  client_id = { type = "string", check = check_line, variable = "AZURE_CLIENT_ID" },
   authority = {
     type = "string",
     secret = true, -- a URL may hide a password, so it is never quoted
@@ -103,8 +103,6 @@ authority.common = {
 authority.required_client_id = merged(authority.common.client_id, { required = true })
 
 --- The rules of a provider's options: the common ones and its own, of which each replaces a common one.
----@param ... table<string, autopilot.OptionRule>
----@return table<string, autopilot.OptionRule>
 function authority.rules(...)
   return merged(authority.common, ...)
 end
@@ -118,18 +116,20 @@ function authority.environment(checked)
   end
 end
 
+-- ---- Where to ask ------------------------------------------------------------------------------------
+
 --- The scope of the token: the option, else the client's, else that of the cloud's Graph. The scope of another
 -- cloud's Graph is refused: its token would be sent to the Graph of the client's cloud. Scopes of other
 -- services are not checked.
 function authority.scope(checked, ask)
   local cloud = ask.cloud or "global"
-  need(clouds[cloud], "the cloud is not one that is known")
-  local scope = checked.scope or ask.scope or clouds[cloud].graph .. "/.default"
+  local known = need(clouds[cloud], "the cloud is not one that is known")
+  local scope = checked.scope or ask.scope or known.graph .. "/.default"
   local root = scope:lower():match "^(https://[^/]*)"
   for other, hosts in pairs(clouds) do
     if root == hosts.graph and other ~= cloud then
       local message = "the scope is that of the cloud '%s', and the client's is '%s'"
-      provider.fail(message:format(other, cloud))
+      fail(message:format(other, cloud))
     end
   end
   return scope
@@ -144,24 +144,31 @@ local function find_authority(checked, cloud)
   local url, complaint, host = authority.parse(given or clouds[cloud].authority)
   local served = clouds_of[host or ""]
   if not url then
-    provider.fail(source .. " " .. complaint)
-  elseif served and not served[cloud] then
+    fail(source .. " " .. complaint)
+  elseif served and cloud:sub(1, #served) ~= served then
     local message = "%s: %s is not the authority of the cloud '%s': credentials are not sent there"
-    provider.fail(message:format(source, host, cloud))
+    fail(message:format(source, host, cloud))
   end
   return url
 end
 
---- The tenant, without braces: the option, else that of `ask`; nil if neither is set.
----@param is_interactive boolean? a person signs in, of any organization
-function authority.tenant(checked, ask, is_interactive)
-  local tenant = checked.tenant or ask.tenant
-  local complaint = tenant and authority.tenant_complaint(tenant, is_interactive)
+--- The tenant, without braces: the option, else that of `ask`, else that of the fallback; nil if none is set.
+---@param fallback { tenant: string?, is_interactive: boolean? }? `is_interactive`: a person signs in, of any organization
+function authority.tenant(checked, ask, fallback)
+  fallback = fallback or {}
+  local tenant = checked.tenant or ask.tenant or fallback.tenant
+  local complaint = tenant and authority.tenant_complaint(tenant, fallback.is_interactive)
   if complaint then
-    provider.fail("the tenant " .. complaint)
+    fail("the tenant " .. complaint)
   end
   return tenant and authority.bare_tenant(tenant)
 end
+
+---@class autopilot.token.Place where to ask for a token
+---@field authority string `https://host[:port]`
+---@field tenant string
+---@field scope string
+---@field client_id string?
 
 --- Returns where to request a token.
 ---@param checked table options, checked by `authority.rules`
@@ -169,25 +176,66 @@ end
 ---@param fallback { tenant: string?, client_id: string?, is_interactive: boolean? }? for what both do not have
 ---@return autopilot.token.Place place
 function authority.find(checked, ask, fallback)
-  fallback = fallback or {}
-  local scope = authority.scope(checked, ask)
-  local tenant =
-    authority.tenant(checked, { tenant = ask.tenant or fallback.tenant }, fallback.is_interactive)
   local unknown = "the tenant is not known: set the option tenant of the provider or of the client"
   return {
-    tenant = need(tenant, unknown),
+    scope = authority.scope(checked, ask),
+    tenant = need(authority.tenant(checked, ask, fallback), unknown),
     authority = find_authority(checked, ask.cloud or "global"),
-    scope = scope,
-    client_id = checked.client_id or fallback.client_id,
+    client_id = checked.client_id or fallback and fallback.client_id,
   }
 end
 
 --- The URL of one of the tenant's endpoints: `token`, the default, or `devicecode`.
----@param place autopilot.token.Place
----@param name string?
----@return string
 function authority.url(place, name)
   return ("%s/%s/oauth2/v2.0/%s"):format(place.authority, place.tenant, name or "token")
+end
+
+-- ---- Requests ----------------------------------------------------------------------------------------
+
+-- Seconds before each further attempt with a certificate that Entra does not know yet.
+local waits_for_certificate = { 2, 4, 8 }
+
+-- The fields of a form that are secrets.
+local secret_fields = { "client_secret", "client_assertion", "device_code", "refresh_token" }
+
+--- Sends a form to one of these endpoints, once, with the client id and the claims that are asked for.
+---@return table? object the JSON object of the answer
+---@return string? message one line, without a secret
+---@return autopilot.token.Details? details
+function authority.post(ask, place, form, name)
+  local secrets = {}
+  for _, field in ipairs(secret_fields) do
+    secrets[#secrets + 1] = form[field]
+  end
+  return endpoint.request(ask, {
+    url = authority.url(place, name),
+    form = merged(form, { client_id = place.client_id, claims = ask.claims }),
+    headers = { Accept = "application/json", ["client-request-id"] = core.uuid() },
+    secrets = secrets,
+  })
+end
+
+--- Exchanges a grant for a token. With a certificate that Entra does not know yet this is tried again, for 14 seconds
+-- in all.
+---@param grant table<string, string>? the fields of its form; default: client credentials (RFC 6749 section 4.4)
+---@param prove autopilot.token.Prove? nil: a public client, which has nothing to prove
+---@return string? token
+---@return number|string|nil expires_in seconds, when told; without a token the message: one line, without a secret
+---@return table extra `refresh_in`, `refresh_token`; without a token `autopilot.token.Details`
+function authority.request(ask, place, grant, prove)
+  grant = grant or { grant_type = "client_credentials", scope = place.scope }
+  for attempt = 1, #waits_for_certificate + 1 do
+    local proof = prove and prove(ask, place)
+    local object, message, details = authority.post(ask, place, merged(proof, grant))
+    if object then
+      return endpoint.read_token(object, ask.now())
+    end
+    local wait = details.reason == endpoint.not_yet_known and waits_for_certificate[attempt]
+    if not wait or not ask.sleep then
+      return nil, message, details
+    end
+    ask.sleep(wait)
+  end
 end
 
 return authority

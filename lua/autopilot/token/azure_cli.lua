@@ -9,13 +9,13 @@
 -- prints on success is not repeated in any message.
 
 local authority = require "autopilot.token.authority"
+local core = require "autopilot.core"
 local dates = require "autopilot.base.dates"
 local endpoint = require "autopilot.token.endpoint"
 local json = require "autopilot.base.json"
 local life = require "autopilot.token.life"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
-local windows_command = require "autopilot.token.windows_command"
 
 local fail, need, shell_word = provider.fail, provider.need, provider.shell_word
 
@@ -64,32 +64,7 @@ local rules = {
   run = { type = "function" },
 }
 
---- The arguments of `az`, as `quote` writes a word for the shell.
-local function arguments(quote, resource, tenant)
-  return "account get-access-token -o json --resource "
-    .. quote(resource)
-    .. (tenant and " --tenant " .. quote(tenant) or "")
-end
-
---- The command line for the POSIX shell.
-local function command_line(checked, resource, tenant)
-  local line = "if command -v timeout >/dev/null 2>&1; then limit='timeout %d'; else limit=; fi; "
-    .. "$limit %s %s </dev/null 2>&1"
-  local seconds = math.ceil(checked.timeout)
-  return line:format(seconds, shell_word(checked.command), arguments(shell_word, resource, tenant))
-end
-
---- Runs a command line to its end. Returns output and exit code, or nil when it could not be run.
-local function run_by_shell(line)
-  local can_run, pipe = pcall(io.popen, line .. report_exit, "r")
-  if not can_run or not pipe then
-    return nil
-  end
-  local output = pipe:read(longest_output + 1) or ""
-  pipe:close()
-  local printed, code = output:match "^(.*)\nautopilot%-sync: exit (%d+)\n$"
-  return printed or output, tonumber(code)
-end
+-- ---- What it prints ----------------------------------------------------------------------------------
 
 --- The JSON object with the token, which warnings may precede; nil when there is none.
 local function find_answer(output)
@@ -101,22 +76,6 @@ local function find_answer(output)
     end
     position, lines = output:match("\n()", position), lines + 1
   end
-end
-
---- Runs `az` by Windows' shell. Returns as above; before Lua 5.2 the exit code is guessed from the output.
-local function run_on_windows(checked, resource, tenant)
-  local file = windows_command.find(checked.command, os.getenv "PATH")
-  if not file then
-    return "", 127
-  end
-  local words = arguments(windows_command.word, resource, tenant)
-  local can_run, pipe = pcall(io.popen, windows_command.line(file, words), "r")
-  if not can_run or not pipe then
-    return nil
-  end
-  local output = pipe:read(longest_output + 1) or ""
-  local _, _, code = pipe:close()
-  return output, code or (find_answer(output) and 0 or 1)
 end
 
 --- Unix seconds of a timestamp; one without a zone, as older versions write it, is in local time. Returns nil
@@ -181,15 +140,82 @@ local function fail_with(output, code, checked)
   fail("the Azure CLI failed" .. (line and ": " .. line or " and did not say why"))
 end
 
---- Runs the command. Returns output and exit code.
-local function run_az(checked, resource, tenant)
-  local ok, output, code
-  if not checked.run and package.config:sub(1, 1) == "\\" then
-    ok, output, code = protected_call(run_on_windows, checked, resource, tenant)
-  else
-    local line = command_line(checked, resource, tenant)
-    ok, output, code = protected_call(checked.run or run_by_shell, line)
+-- ---- Running it --------------------------------------------------------------------------------------
+
+--- The arguments of `az`, as `quote` writes a word for the shell.
+local function arguments(quote, resource, tenant)
+  return "account get-access-token -o json --resource "
+    .. quote(resource)
+    .. (tenant and " --tenant " .. quote(tenant) or "")
+end
+
+--- Runs a command line of the system's shell to its end. Returns output and exit code, the latter not before Lua 5.2;
+-- nil when it could not be run.
+local function run_line(line)
+  local can_run, pipe = pcall(io.popen, line, "r")
+  if not can_run or not pipe then
+    return nil
   end
+  local output = pipe:read(longest_output + 1) or ""
+  local _, _, code = pipe:close()
+  return output, code
+end
+
+--- Runs a command line of the POSIX shell.
+local function run_by_shell(line)
+  local output = run_line(line .. report_exit)
+  local printed, code = (output or ""):match "^(.*)\nautopilot%-sync: exit (%d+)\n$"
+  return printed or output, tonumber(code)
+end
+
+-- Beside `az.cmd` there is an `az` without an ending, for Unix shells.
+local windows_endings = { ".cmd", ".exe", "" }
+
+--- The file of a program on Windows: of the folders in PATH, for a name without a folder. The shell would look into
+-- the current folder first, where another user may have put a program of that name. Nil when there is none, or when
+-- its name means something in quotes.
+local function find_on_windows(program)
+  local folders = program:find "[\\/:]" and ";" or os.getenv "PATH" or ""
+  for folder in (folders .. ";"):gmatch '"?([^;"]*)"?;' do
+    local is_whole = folder:find "^%a:[\\/]" or folder:find "^\\\\"
+    for _, ending in ipairs((is_whole or folders == ";") and windows_endings or {}) do
+      local file = (is_whole and folder .. "\\" or "") .. program .. ending
+      if not file:find '["%%!]' and core.file_kind(file, true) == "file" then
+        return file
+      end
+    end
+  end
+end
+
+local function windows_word(text)
+  return '"' .. text .. '"'
+end
+
+--- Runs `az` by Windows' shell, which removes the outer quotes. Before Lua 5.2 the exit code is guessed from the output.
+local function run_on_windows(checked, resource, tenant)
+  local file = find_on_windows(checked.command)
+  if not file then
+    return "", 127
+  end
+  local line = windows_word(file) .. " " .. arguments(windows_word, resource, tenant)
+  local output, code = run_line(windows_word(line .. " <nul 2>&1"))
+  return output, code or (find_answer(output or "") and 0 or 1)
+end
+
+--- Runs `az` by the POSIX shell.
+local function run_on_unix(checked, resource, tenant)
+  local line = "if command -v timeout >/dev/null 2>&1; then limit='timeout %d'; else limit=; fi; "
+    .. "$limit %s %s </dev/null 2>&1"
+  local words = arguments(shell_word, resource, tenant)
+  line = line:format(math.ceil(checked.timeout), shell_word(checked.command), words)
+  return (checked.run or run_by_shell)(line)
+end
+
+--- Runs `az`. Returns output and exit code.
+local function run_az(checked, resource, tenant)
+  local is_windows = not checked.run and package.config:sub(1, 1) == "\\"
+  local run = is_windows and run_on_windows or run_on_unix
+  local ok, output, code = protected_call(run, checked, resource, tenant)
   need(ok, "the function run raised an error") -- not repeated: it may quote anything
   need(type(output) == "string", "the Azure CLI could not be run")
   return output, code

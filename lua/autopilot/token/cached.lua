@@ -13,6 +13,7 @@ local lazy = require "autopilot.base.lazy"
 local life = require "autopilot.token.life"
 local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
+local provider_rule = require("autopilot.token.provider").rule
 
 local contract = lazy "autopilot.store.contract"
 local stored_token = lazy "autopilot.token.stored_token"
@@ -53,16 +54,6 @@ local rules = {
   },
 }
 
--- A caller may give a token by mistake, so what was given is never quoted.
-local provider_rules = {
-  provider = {
-    type = "function",
-    required = true,
-    secret = true,
-    check = options.provider_complaint,
-  },
-}
-
 -- Seconds from an early renewal that brought no newer token to the next attempt.
 local pause_after_failure = 30
 -- Seconds. A longer Retry-After of a token endpoint is reduced to this (as in MSAL).
@@ -74,7 +65,7 @@ local made_here = setmetatable({}, { __mode = "k" })
 --- The cache entry for the requested tenant, cloud and scope: `key`, which contains no secret; `kept`, the
 -- token; `failure`, the last one, before whose `ends` (Unix time) the provider is not called.
 local function entry_of(self, ask)
-  local key = life.key_of(ask.tenant, ask.cloud, ask.scope)
+  local key = life.key_of(ask)
   local entry = self.entries:find(key)
   if not entry then
     entry = { key = key }
@@ -148,9 +139,8 @@ local function provide(self, ask)
     if not kept then
       return nil, message, details
     end
-    now = ask.now()
   end
-  return kept.token, kept.expires_at and kept.expires_at - now
+  return kept.token, kept.expires_at and kept.expires_at - ask.now()
 end
 
 --- Makes a provider that caches the tokens of another. If that was made here, its own provider is wrapped
@@ -162,7 +152,7 @@ return function(provider, given)
   if made_here[provider] and given == nil then
     return provider
   end
-  options.check(name, provider_rules, { provider = provider })
+  options.check(name, { provider = provider_rule }, { provider = provider })
   local checked = options.check(name, rules, given)
   provider = made_here[provider] or provider
   local function obtain(ask)

@@ -11,10 +11,6 @@ local provider = require "autopilot.token.provider"
 
 local name = "autopilot.token.chain"
 
--- A caller may give a token instead of a provider by mistake, so what was given is never quoted.
-local rule =
-  { type = "function", required = true, secret = true, check = options.provider_complaint }
-
 -- Seconds in which a metadata service must answer (Azure's own chain gives its metadata service one).
 local probe = 1
 
@@ -60,7 +56,7 @@ return function(members, names)
   members = merged(members)
   for index = 1, #members do
     local option = ("provider %d"):format(index)
-    options.check(name, { [option] = rule }, { [option] = members[index] })
+    options.check(name, { [option] = provider.rule }, { [option] = members[index] })
   end
   local last_success = 1
   return function(ask)

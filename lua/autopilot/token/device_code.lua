@@ -6,7 +6,6 @@
 local authority = require "autopilot.token.authority"
 local core = require "autopilot.core"
 local life = require "autopilot.token.life"
-local oauth = require "autopilot.token.oauth"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
 
@@ -84,9 +83,10 @@ local function next_interval(interval, details)
   end
 end
 
---- Requests a code, shows it to the person, and waits until they have signed in. Returns what `oauth.request` does.
+--- Requests a code, shows it to the person, and waits until they have signed in. Returns what `authority.request` does.
 local function sign_in(ask, place, prompt)
-  local device = read_device(need(oauth.post(ask, place, { scope = place.scope }, "devicecode")))
+  local device =
+    read_device(need(authority.post(ask, place, { scope = place.scope }, "devicecode")))
   need(protected_call(prompt, device.info), "the function prompt raised an error")
   local grant = {
     grant_type = "urn:ietf:params:oauth:grant-type:device_code",
@@ -103,7 +103,7 @@ local function sign_in(ask, place, prompt)
     end
     sleep(interval)
     waited = waited + interval
-    local token, expires_in, extra = oauth.request(ask, place, grant)
+    local token, expires_in, extra = authority.request(ask, place, grant)
     interval = not token and next_interval(interval, extra)
     if not interval then
       return token, ends[extra.code] or expires_in, extra
@@ -133,7 +133,7 @@ return provider.kind("device_code", rules, function(checked)
       refresh_tokens[own] or refresh_tokens[any], nil, nil, nil
     if known then
       local grant = { grant_type = "refresh_token", refresh_token = known, scope = place.scope }
-      token, expires_in, extra = oauth.request(ask, place, grant)
+      token, expires_in, extra = authority.request(ask, place, grant)
     end
     if not known or (not token and needs_person[extra.code]) then
       -- The refused token is forgotten; one that another tenant has given stays.
@@ -143,11 +143,11 @@ return provider.kind("device_code", rules, function(checked)
       refresh_tokens[own] = nil
       token, expires_in, extra = sign_in(ask, place, checked.prompt)
     end
-    if not token then
-      return nil, expires_in, extra
+    if token then
+      refresh_tokens[own] = extra.refresh_token or refresh_tokens[own]
+      refresh_tokens[any] = refresh_tokens[own]
+      extra.refresh_token = nil -- not for the caller
     end
-    refresh_tokens[own] = extra.refresh_token or refresh_tokens[own]
-    refresh_tokens[any] = refresh_tokens[own]
-    return token, expires_in, { refresh_in = extra.refresh_in }
+    return token, expires_in, extra
   end
 end)

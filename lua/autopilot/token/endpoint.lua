@@ -86,8 +86,6 @@ local authority_setting = "authority or AZURE_AUTHORITY_HOST"
 -- Bytes. Answers have a few thousand; a longer one is not read.
 local longest_answer = 256 * 1024
 
-local default_timeout = { connect = 10, total = 30 }
-
 -- Seconds to wait after a refusal that names no time, and the longest wait (MSAL's numbers).
 local default_wait, longest_wait = 5, 3600
 
@@ -95,17 +93,20 @@ local busy = { temporarily_unavailable = true, server_error = true }
 
 local guid = "^%x%x%x%x%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%x%x%x%x%x%x%x%x$"
 
-local function percent_encoded(character)
-  return ("%%%02X"):format(character:byte())
+--- The text with all but the unreserved characters of RFC 3986 percent-encoded.
+local function percent_encoded(text)
+  return (
+    text:gsub("[^A-Za-z0-9_.~-]", function(character)
+      return ("%%%02X"):format(character:byte())
+    end)
+  )
 end
 
---- A form as it is sent: every name and value percent-encoded (RFC 3986 unreserved characters stay), in
--- the order of the names.
+--- A form as it is sent, in the order of the names.
 function endpoint.encode_form(form)
   local fields = {}
   for name, value in pairs(form) do
-    local field = name:gsub("[^A-Za-z0-9_.~-]", percent_encoded)
-    fields[#fields + 1] = field .. "=" .. value:gsub("[^A-Za-z0-9_.~-]", percent_encoded)
+    fields[#fields + 1] = percent_encoded(name) .. "=" .. percent_encoded(value)
   end
   table.sort(fields)
   return table.concat(fields, "&")
@@ -119,10 +120,6 @@ end
 
 --- The URL of an endpoint that an environment variable names. Plain http goes to this machine, and to link-local
 -- addresses where that is allowed. A wrong address is not quoted: it may hide a password.
----@param variable string
----@param text string
----@param allows_link_local boolean?
----@return string url
 function endpoint.url(variable, text, allows_link_local)
   local origin, rest = text:match "^(%a+://[^/?#]*)(.*)$"
   local scheme, host, port = url_parts.split(origin or "")
@@ -139,9 +136,6 @@ function endpoint.url(variable, text, allows_link_local)
 end
 
 --- The secret in an environment variable, which becomes the value of a header.
----@param variable string
----@param text string
----@return string secret
 function endpoint.secret(variable, text)
   provider.need(not text:find "[^\32-\126]", variable .. " must be one line of ASCII text")
   return text
@@ -159,16 +153,6 @@ local function sentence_of(description, clean)
   local ids = line and line:find(" Trace ID:", 1, true)
   line = line and line:sub(1, ids and ids - 1)
   return line ~= "" and line or nil
-end
-
---- The AADSTS number, from the list of numbers or from the description.
-local function reason_of(numbers, description)
-  local first = type(numbers) == "table" and numbers[1]
-  if type(first) == "number" and first >= 1 and first < 1e9 and first % 1 == 0 then
-    return ("%d"):format(first)
-  end
-  local number = type(description) == "string" and description:match "^%s*AADSTS(%d+)%f[%D]"
-  return number and #number <= 9 and number or nil
 end
 
 --- Seconds in which the endpoint should not be asked again; nil when the status does not say so.
@@ -210,8 +194,10 @@ function endpoint.refusal(answer, clean, now)
   local description = object.error_description or nested.message or object.message or object.Message
   local ids = object.correlation_id or nested.correlationId or object.correlationId
   local code = fact(nested.code or object.error, "^[%w_.-]+$", clean)
-  local reason = reason_of(object.error_codes, description)
-  local message, hint = sentence_of(description, clean), reason and hints[reason]
+  local message = sentence_of(description, clean)
+  local reason = message and description:match "^%s*AADSTS(%d+)%f[%D]"
+  reason = reason and #reason <= 9 and reason or nil
+  local hint = hints[reason or ""]
   if not message then
     message, hint = sentence_of_status(answer)
     message = code and "the token endpoint refuses: " .. code or message
@@ -232,16 +218,15 @@ function endpoint.refusal(answer, clean, now)
     }
 end
 
---- The answer in what a transport returned, or nil. A transport may be the user's own code.
+--- The answer in what a transport returned, which may be the user's own code; nil if there is none.
 local function read_response(response)
-  local status = type(response) == "table" and response.status
-  if type(status) ~= "number" then
+  if type(response) ~= "table" or type(response.status) ~= "number" then
     return nil
   end
   local body, headers = response.body, response.headers
   local object = type(body) == "string" and #body <= longest_answer and json.decode(body)
   return {
-    status = status,
+    status = response.status,
     headers = type(headers) == "table" and headers or {},
     object = type(object) == "table" and object or nil,
   }
@@ -277,18 +262,16 @@ function endpoint.request(ask, request)
     url = url,
     headers = merged(content_type, request.headers),
     body = form and endpoint.encode_form(form),
-    timeout = merged(request.timeout or default_timeout),
+    timeout = request.timeout or { connect = 10, total = 30 },
   })
   if not ok then
-    local raised = clean(response) or "no message"
-    provider.fail(source .. "the transport failed: " .. raised)
+    provider.fail(source .. "the transport failed: " .. (clean(response) or "no message"))
   end
   local answer = read_response(response)
-  if response ~= nil and not answer then
-    provider.fail(source .. "the transport returned no response")
-  elseif answer and answer.status == 200 and answer.object and answer.object.error == nil then
-    return answer.object
-  elseif not answer or (network and not answer.object) then -- or the connection broke after the status
+  local object = answer and answer.object
+  if object and answer.status == 200 and object.error == nil then
+    return object
+  elseif not answer or (network and not object) then -- or the connection broke after the status
     local message, hint = lost(network, clean, request)
     return nil, source .. message, { is_transient = true, hint = hint }
   end
@@ -317,11 +300,13 @@ function endpoint.read_token(object, now, whose)
   local is_right = type(token) == "string" and token:find "^[\33-\126]+$" and is_bearer
   whose = whose or "the token endpoint's answer"
   provider.need(is_right, whose .. " holds no token that can be used")
-  if type(refresh_token) ~= "string" or refresh_token == "" then
-    refresh_token = nil
-  end
-  local refresh_in = life.positive(object.refresh_in)
-  return token, life_of(object, now), { refresh_in = refresh_in, refresh_token = refresh_token }
+  local is_text = type(refresh_token) == "string" and refresh_token ~= ""
+  return token,
+    life_of(object, now),
+    {
+      refresh_in = life.positive(object.refresh_in),
+      refresh_token = is_text and refresh_token or nil,
+    }
 end
 
 return endpoint

@@ -1,5 +1,5 @@
 --- One fetch of a token at a time for each key: others that ask meanwhile wait, and get its result. The leases for it
--- are of one process, or of all processes that use a store, in which case the result is looked up there.
+-- are of one process, or of all processes that use a store, in which case `fetch` looks the result up there.
 --
 -- The fetching coroutine holds a lease and renews it whenever the provider sends a request or sleeps.
 -- A waiter fetches by itself when the holder has let the lease expire, when the holder's fetch failed because
@@ -49,22 +49,15 @@ end
 --- Fetches, and passes the results to those who wait for the lease, if there is one: up to three values, the
 -- `refused` token that was known, and whether it `lacked_time`. An error that is raised becomes nil and a message.
 local function run(fetch, ask, lease)
-  local results = { refused = ask.refused }
   local ok, first, second, third = protected_call(fetch, lease and watched(lease, ask) or ask)
-  if ok then
-    results[1], results[2], results[3] = first, second, third
-  else
-    results[2] = type(first) == "string" and first or "the token provider raised an error"
+  if not ok then
+    first, second = nil, type(first) == "string" and first or "the token provider raised an error"
   end
-  results.lacked_time = time_left(ask) < worth_a_try
   if lease then
-    lease:release(results)
+    local lacked_time = time_left(ask) < worth_a_try
+    lease:release { first, second, third, refused = ask.refused, lacked_time = lacked_time }
   end
-  return results
-end
-
-local function three_of(results)
-  return results[1], results[2], results[3]
+  return first, second, third
 end
 
 --- Whether the results of another coroutine's fetch are useless for this one: it failed for lack of time, and this
@@ -77,38 +70,31 @@ local function can_do_better(results, ask)
   return type(kept) == "table" and kept.token == ask.refused and results.refused ~= ask.refused
 end
 
---- Returns up to three values of `fetch(ask)`: called here, or by another coroutine or process for the same key.
--- Never raises for what `fetch` raises.
----@param leases autopilot.Leases of this process; with `look` of all that use a store
+--- Returns up to three values of `fetch(ask)`: called here, or by another coroutine for the same key. In leases that
+-- processes share, `fetch` first looks for what another process has brought. Never raises for what `fetch` raises.
+---@param leases autopilot.Leases of this process, or of all that use a store
 ---@param key string
 ---@param ask autopilot.TokenAsk
 ---@param fetch fun(ask: autopilot.TokenAsk): any, any, any
----@param look (fun(is_held: boolean): any)? returns what another process has fetched and serves here, else nil;
--- `is_held`: another one has the lease
 ---@return any first, any second, any third
-return function(leases, key, ask, fetch, look)
+return function(leases, key, ask, fetch)
+  local is_shared = leases.is_shared
   for _ = 1, most_tries do
     local lease, message = leases:take(key, default_timeout)
-    local is_held = not lease and message == "exists"
-    local found, how, seen = look and look(is_held), nil, nil
-    if found then
-      if lease then
-        lease:release()
-      end
-      return found
-    elseif is_held then
-      local seconds = math.min(time_left(ask), look and longest_wait or math.huge)
+    local how, seen
+    if not lease and message == "exists" then
+      local seconds = math.min(time_left(ask), is_shared and longest_wait or math.huge)
       how, seen = leases:wait(key, { sleep = ask.sleep, now = ask.now, seconds = seconds })
     end
-    if how == "late" and not look then
+    if how == "late" and not is_shared then
       return nil, "the deadline passed while another was fetching the token"
     elseif how ~= "over" and how ~= "stuck" then -- the lease is held here, or a wait is of no use
-      return three_of(run(fetch, ask, lease))
+      return run(fetch, ask, lease)
     end
-    local results = not look and seen and seen.lease and seen.lease.result
+    local results = not is_shared and seen and seen.lease and seen.lease.result
     if results and not can_do_better(results, ask) then
-      return three_of(results)
+      return results[1], results[2], results[3]
     end
   end
-  return three_of(run(fetch, ask))
+  return run(fetch, ask)
 end

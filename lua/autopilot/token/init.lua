@@ -21,22 +21,40 @@
 ---@field cached fun(provider: autopilot.TokenProvider, given: autopilot.token.CachedOptions?): autopilot.TokenProvider
 ---@field inspect fun(token: any): table<string, any>?, string?
 
--- The functions that are used unchanged: `default` makes its members with caches.
+local complaint_about = require("autopilot.base.options").token_complaint
+
+local token = {}
+
+--- Makes a provider that always returns this token, fetched elsewhere, also after it was refused: it has no other.
+function token.static(text)
+  local complaint = complaint_about(text)
+  if complaint then
+    error("autopilot.token.static: the token " .. complaint, 2)
+  end
+  return function(ask)
+    if ask and ask.has_several then
+      local message = "a ready token is of one tenant, and there are several"
+      return nil, message, { code = "TenantMismatch", is_transient = false }
+    end
+    return text
+  end
+end
+
+-- The functions that are used unchanged.
 local functions = {
-  default = "autopilot.token.default",
   chain = "autopilot.token.chain",
-  static = "autopilot.token.static",
   cached = "autopilot.token.cached",
   inspect = "autopilot.base.jwt",
 }
 
-return setmetatable({}, {
+return setmetatable(token, {
   __index = function(self, name)
     local provider = require "autopilot.token.provider"
     if provider.modules[name] then
       self[name] = function(given)
         local made = provider.maker(name)(given, 3) -- a mistake raises at its caller's line
-        return require "autopilot.token.cached"(made)
+        -- The members of `default` have caches.
+        return name == "default" and made or require "autopilot.token.cached"(made)
       end
     elseif functions[name] then
       self[name] = require(functions[name])

@@ -4,9 +4,8 @@
 -- OpenSSL does the work, through luaossl, which lacks two things. It accepts a passphrase for PKCS #12 (RFC 7292),
 -- but not for a key. So an encrypted key is wrapped in PKCS #12 in memory, and OpenSSL decrypts it with any
 -- encryption that it knows; keys in OpenSSL's older PEM encryption (RFC 1421) cannot be wrapped, and are
--- decrypted here. And it cannot sign with PSS padding. So the encoded message (RFC 8017 section 9.1.1), in which
--- nothing is secret, is made here, and OpenSSL applies the key to it. Every such signature is checked with the
--- public key before it is used.
+-- decrypted here. And it cannot choose the padding of a signature. So the key is turned into one that is for
+-- RSASSA-PSS only, with which OpenSSL always signs that way.
 
 local base64url = require "autopilot.base.base64url"
 local provider = require "autopilot.token.provider"
@@ -30,11 +29,15 @@ local function sequence(...)
   return element(0x30, ...)
 end
 
+local function identifier(bytes)
+  return "\6" .. string.char(#bytes) .. bytes
+end
+
 -- Object identifiers (RFC 8017 and 7292).
-local rsadsi = "\42\134\72\134\247\13"
-local data = element(0x06, rsadsi .. "\1\7\1")
-local encrypted_key = element(0x06, rsadsi .. "\1\12\10\1\2")
-local sha1 = element(0x06, "\43\14\3\2\26")
+local pkcs = "\42\134\72\134\247\13\1"
+local data = identifier(pkcs .. "\7\1")
+local encrypted_key = identifier(pkcs .. "\12\10\1\2")
+local sha1 = identifier "\43\14\3\2\26"
 
 --- What PKCS #12 calls data: a type, and content as octets.
 local function data_of(content)
@@ -66,22 +69,18 @@ local function password_of(passphrase)
   return passphrase:gsub(character, utf16_character) .. "\0\0"
 end
 
---- A file of PKCS #12 that holds an EncryptedPrivateKeyInfo, with the checksum that OpenSSL wants. One round
--- of its key derivation (RFC 7292 appendix B) is enough, because the file is never written.
-local function as_pkcs12(der, passphrase)
-  local content = sequence(data_of(sequence(sequence(encrypted_key, element(0xA0, der)))))
+--- The key of a block; raises where the passphrase is wrong. The file of PKCS #12 has the checksum that OpenSSL wants.
+-- One round of its key derivation (RFC 7292 appendix B) is enough, because the file is never written.
+local function open_pkcs8(block, passphrase)
+  local content = sequence(data_of(sequence(sequence(encrypted_key, element(0xA0, block.der)))))
   local salt, password = ("s"):rep(8), password_of(passphrase)
   local length = math.ceil(#password / 64) * 64
   local filled = password:rep(math.ceil(length / #password)):sub(1, length)
   local key = openssl.digest.new("sha1"):final(("\3"):rep(64) .. salt:rep(8) .. filled)
   local checksum = openssl.hmac.new(key, "sha1"):final(content)
   local mac = sequence(sequence(sequence(sha1), element(0x04, checksum)), element(0x04, salt))
-  return sequence("\2\1\3", data_of(content), mac)
-end
-
---- The key of a block; raises where the passphrase is wrong.
-local function open_pkcs8(block, passphrase)
-  return (openssl.pkcs12.parse(as_pkcs12(block.der, passphrase), passphrase))
+  local file = sequence("\2\1\3", data_of(content), mac)
+  return (openssl.pkcs12.parse(file, passphrase))
 end
 
 -- Bytes of the keys of the ciphers that OpenSSL's older form uses.
@@ -111,25 +110,19 @@ end
 
 -- ---- Other forms than PEM -----------------------------------------------------------------------------
 
-local utf16 = { "text in UTF-16", "iconv -f UTF-16 -t UTF-8 %s" }
-local key_in_der = { "a private key in DER", "openssl pkey -inform DER -in %s" }
-local pkcs12 = { "a PFX file (PKCS #12)", "openssl pkcs12 -in %s -nodes -legacy" }
-local pkcs7 = { "a PKCS #7 file", "openssl pkcs7 -in %s -print_certs" }
-local spc = { "an SPC or P7B file (PKCS #7)", "openssl pkcs7 -inform DER -in %s -print_certs" }
-local certificate_in_der = { "a certificate in DER", "openssl x509 -inform DER -in %s" }
+local pfx = { "a PFX file (PKCS #12)", "openssl pkcs12 -in %s -nodes -legacy", "^0\2\1\3" } -- its version
 
--- Patterns that match the beginning of each form. DER begins with one or two sequences: here each is its tag, "0",
--- without the length.
+-- Each form with its name, the command that converts it, and patterns that match its beginning. DER begins with one or
+-- two sequences: here each is its tag, "0", without the length.
 local forms = {
-  { "^\255\254", utf16 },
-  { "^\254\255", utf16 },
-  { "^%z?%-%z%-", utf16 },
-  { "%-BEGIN PKCS7%-", pkcs7 },
-  { "^0\2\1\3", pkcs12 }, -- its version
-  { "^0\2", key_in_der }, -- its version, which is lower
-  { "^0\6", spc }, -- the type of its content
-  { "^00\6", key_in_der }, -- the algorithm by which it is encrypted
-  { "^00", certificate_in_der },
+  { "text in UTF-16", "iconv -f UTF-16 -t UTF-8 %s", "^\255\254", "^\254\255", "^%z?%-%z%-" },
+  { "a PKCS #7 file", "openssl pkcs7 -in %s -print_certs", "%-BEGIN PKCS7%-" },
+  pfx,
+  -- A lower version, or the algorithm by which it is encrypted.
+  { "a private key in DER", "openssl pkey -inform DER -in %s", "^0\2", "^00\6" },
+  -- The type of its content.
+  { "an SPC or P7B file (PKCS #7)", "openssl pkcs7 -inform DER -in %s -print_certs", "^0\6" },
+  { "a certificate in DER", "openssl x509 -inform DER -in %s", "^00" },
 }
 
 --- A text in DER without the lengths of the first two sequences; any other text as it is.
@@ -144,15 +137,14 @@ local function without_lengths(text)
   return tags .. text
 end
 
---- Tells which form a file has that is not PEM, and the command that converts it; and whether it is a PFX file. Nil
--- for an unknown form.
-local function conversion_of(text, path)
+--- The form of a text that is not PEM, one of `forms`; nil for an unknown one.
+local function form_of(text)
   local beginning = without_lengths(text)
   for _, form in ipairs(forms) do
-    if beginning:find(form[1]) then
-      local name, command = form[2][1], form[2][2]:format(provider.shell_word(path))
-      local message = "%s: it is %s, and must be PEM: convert it with: %s > certificate.pem"
-      return message:format(path, name, command), form[2] == pkcs12
+    for index = 3, #form do
+      if beginning:find(form[index]) then
+        return form
+      end
     end
   end
 end
@@ -182,11 +174,6 @@ local function open_block(block, ask_for_passphrase)
   local passphrase = ask_for_passphrase()
   local ok, key, message = pcall(block.cipher and open_older or open_pkcs8, block, passphrase)
   return need(ok and key, message or "the passphrase is wrong, or the private key is damaged")
-end
-
---- The beginning of a message about a text: the name of its file, if it is in one.
-local function source_of(given)
-  return given:find("-----BEGIN", 1, true) and "" or secret_file.printable(given) .. ": "
 end
 
 --- The first private key in a text.
@@ -241,101 +228,71 @@ local function read_pfx(text, ask_for_passphrase)
   return pair
 end
 
---- PEM text as given, or that of the file with this name.
+--- PEM text as given, or that of the file with this name, with which messages about it then begin.
 local function read_text(given, allow_world_readable, ask_for_passphrase)
-  if source_of(given) == "" then
-    return given
+  if given:find("-----BEGIN", 1, true) then
+    return given, ""
   end
   local text = need(secret_file.read(given, allow_world_readable))
-  local conversion, is_pfx = conversion_of(text, secret_file.printable(given))
-  local converted = is_pfx and read_pfx(text, ask_for_passphrase)
-  return converted or conversion and fail(conversion) or text
+  local form, source = form_of(text), secret_file.printable(given) .. ": "
+  local converted = form == pfx and read_pfx(text, ask_for_passphrase)
+  if form and not converted then
+    local message = "it is %s, and must be PEM: convert it with: %s > certificate.pem"
+    local path = provider.shell_word(secret_file.printable(given))
+    fail(source .. message:format(form[1], form[2]:format(path)))
+  end
+  return converted or text, source
 end
 
 -- ---- Signing -----------------------------------------------------------------------------------------
 
---- Exclusive or of two bytes: Lua 5.1 has no bit operators.
-local function xor_byte(a, b)
-  local result, unit = 0, 1
-  for _ = 1, 8 do
-    result = result + (a % 2 ~= b % 2 and unit or 0)
-    a, b, unit = math.floor(a / 2), math.floor(b / 2), unit * 2
-  end
-  return result
-end
-
-local function sha256(bytes)
-  return openssl.digest.new("sha256"):final(bytes)
-end
-
---- The mask of RFC 8017 appendix B.2.1.
-local function mask(seed, length)
-  local parts = {}
-  for counter = 0, math.ceil(length / 32) - 1 do
-    parts[#parts + 1] = sha256(seed .. "\0\0\0" .. string.char(counter))
-  end
-  return table.concat(parts):sub(1, length)
-end
-
---- A text encoded by EMSA-PSS with a salt of 32 bytes (RFC 8017 section 9.1.1), in so many bytes, of which the
--- first is below `limit`.
-local function encode_pss(text, salt, length, limit)
-  local hash = sha256(("\0"):rep(8) .. sha256(text) .. salt)
-  local block = ("\0"):rep(length - 32 - 32 - 2) .. "\1" .. salt
-  local masking, masked = mask(hash, #block), {}
-  for index = 1, #block do
-    masked[index] = string.char(xor_byte(block:byte(index), masking:byte(index)))
-  end
-  masked[1] = string.char(masked[1]:byte() % limit)
-  return table.concat(masked) .. hash .. "\188"
-end
+-- The algorithms of keys (RFC 4055): any of RSA, and RSASSA-PSS with SHA-256 and a salt of 32 bytes.
+local rsa = identifier(pkcs .. "\1\1") .. "\5\0"
+local sha256 = sequence(identifier "\96\134\72\1\101\3\4\2\1", "\5\0")
+local pss = sequence(
+  identifier(pkcs .. "\1\10"),
+  sequence(
+    element(0xA0, sha256),
+    element(0xA1, sequence(identifier(pkcs .. "\1\8"), sha256)), -- the mask by MGF1
+    element(0xA2, "\2\1\32")
+  )
+)
 
 --- Signs a text (PS256); raises where OpenSSL cannot.
 local function sign(key, text)
-  -- The encoded message has one bit less than the modulus.
-  local modulus = key:getParameters("n"):toBinary()
-  local length, limit = #modulus, 128
-  while limit > modulus:byte() do
-    limit = limit / 2
-  end
-  if limit == 1 then
-    length, limit = length - 1, 256
-  end
-  local encoded = ("\0"):rep(#modulus - length)
-    .. encode_pss(text, openssl.rand.bytes(32), length, limit)
-  local plain = { rsaPadding = openssl.pkey.RSA_NO_PADDING }
-  local signature = key:decrypt(encoded, plain)
-  return key:encrypt(signature, plain) == encoded and signature or nil
+  local der = blocks_of(key:toPEM "private")[1].der
+  local _, finish = der:find(rsa, 1, true)
+  local signing = openssl.pkey.new(sequence("\2\1\0", pss, der:sub(finish + 1)), "DER", "private")
+  return signing:sign(openssl.digest.new("sha256"):update(text))
 end
 
 ---@class autopilot.token.KeyPair
 ---@field certificate table of luaossl; of several certificates, the one of the key
---- Signs a text; nil where OpenSSL cannot sign with this key.
----@field sign fun(text: string): string?
+---@field sign fun(text: string): string
 
 --- Reads key and certificate. Its messages contain no part of key or passphrase.
 ---@param given autopilot.token.ClientCertificateOptions
 ---@return autopilot.token.KeyPair
 return function(given)
-  local loaded, missing =
-    provider.luaossl("pkey", "x509", "digest", "rand", "cipher", "hmac", "pkcs12")
+  local loaded, missing = provider.luaossl("pkey", "x509", "digest", "cipher", "hmac", "pkcs12")
   openssl = need(loaded, missing and "signing with a certificate " .. missing)
   --- Returns the passphrase of the key. A user's function is called only if the key is encrypted.
   local function ask_for_passphrase()
-    local passphrase =
-      need(given.passphrase, "the private key is encrypted: set the option passphrase")
-    return type(passphrase) == "string" and passphrase
-      or provider.ask_user("passphrase", "passphrase", passphrase)
+    local problem = "the private key is encrypted: set the option passphrase"
+    return provider.ask_user("passphrase", need(given.passphrase, problem))
   end
   local place, allow = given.private_key, given.allow_world_readable
-  local text = read_text(given.certificate, place ~= nil or allow, ask_for_passphrase)
-  local key_text = place and read_text(place, allow, ask_for_passphrase) or text
-  local key = find_key(key_text, ask_for_passphrase, source_of(place or given.certificate))
+  local text, source = read_text(given.certificate, place ~= nil or allow, ask_for_passphrase)
+  local key_text, key_source = text, source
+  if place then
+    key_text, key_source = read_text(place, allow, ask_for_passphrase)
+  end
+  local key = find_key(key_text, ask_for_passphrase, key_source)
   return {
-    certificate = find_certificate(text, key, source_of(given.certificate)),
+    certificate = find_certificate(text, key, source),
     sign = function(unsigned)
       local ok, signature = pcall(sign, key, unsigned)
-      return ok and signature or nil
+      return need(ok and signature, "OpenSSL cannot sign with this key")
     end,
   }
 end

@@ -20,10 +20,6 @@ local long_life = 7200
 ---@field usable_until number from then on it is not returned
 ---@field fresh_until number from then on a new token is requested; this one is used until that arrives
 
----@class autopilot.token.Limits
----@field minimum_life number seconds that a token must still be valid
----@field unknown_life number seconds for which a token of unknown lifetime is used
-
 --- Converts a number or a text to a positive number; nil for anything else. Texts are read as JSON: in Lua
 -- 5.1 `tonumber` expects the decimal point of the locale.
 function life.positive(value)
@@ -47,7 +43,7 @@ end
 
 --- Sets `usable_until` of a token by the limits, and limits `fresh_until` to it.
 ---@param kept table may have no `fresh_until`
----@param limits autopilot.token.Limits
+---@param limits autopilot.token.CachedOptions
 ---@return autopilot.token.Kept kept
 function life.limit(kept, limits)
   kept.usable_until = kept.expires_at and kept.expires_at - limits.minimum_life
@@ -57,9 +53,6 @@ function life.limit(kept, limits)
 end
 
 --- Requests a token from a provider. Returns it with its times.
----@param provider autopilot.TokenProvider
----@param ask autopilot.TokenAsk
----@param limits autopilot.token.Limits
 ---@return autopilot.token.Kept? kept nil when the provider failed
 ---@return any message, any details
 function life.fetch(provider, ask, limits)
@@ -87,9 +80,9 @@ function life.can_answer(kept, ask, now)
   return now < kept.usable_until and (ask.claims == nil or kept.claims == ask.claims)
 end
 
---- Joins tenant, cloud and scope, of which the first two contain no blanks.
-function life.key_of(tenant, cloud, scope)
-  return (tenant or "") .. " " .. (cloud or "") .. " " .. (scope or "")
+--- Joins tenant, in any case, cloud and scope, of which the first two contain no blanks.
+function life.key_of(ask)
+  return (ask.tenant or ""):lower() .. " " .. (ask.cloud or "") .. " " .. (ask.scope or "")
 end
 
 return life

@@ -20,22 +20,17 @@ local fail, need = provider.fail, provider.need
 ---@field probe number? seconds in which a metadata service must answer; default: 1 in a chain, else it is not tried before
 ---@field getenv (fun(name: string): string?)? default `os.getenv`
 
-local common = authority.common
-
 local rules = {
-  scope = common.scope,
-  getenv = common.getenv,
+  scope = authority.common.scope,
+  getenv = authority.common.getenv,
   probe = { type = "number", above = 0, max = 60 },
 }
 
 -- The options that choose an identity. At most one may be given.
 local identity_options = { "client_id", "resource_id", "object_id" }
 for _, option in ipairs(identity_options) do
-  rules[option] = common.client_id
+  rules[option] = authority.common.client_id
 end
-
--- The endpoint is on this machine or beside it: if it exists, it accepts a connection at once.
-local timeout = { connect = 5, total = 30 }
 
 -- ---- Azure Arc ---------------------------------------------------------------------------------------
 --
@@ -53,26 +48,16 @@ local function key_folder(variable)
   return data and data:gsub("[\\/]+$", "") .. "\\AzureConnectedMachineAgent\\Tokens\\"
 end
 
---- The file that the header of a challenge names, or nil when it is not a key in the folder of keys.
-local function key_path(challenge, folder)
-  local realm = type(challenge) == "string" and challenge:match "^%s*[Bb]asic%s+[Rr]ealm=(.-)%s*$"
-  if not realm then
-    return nil
-  end
-  realm = realm:match '^"(.*)"$' or realm
-  local start, file = realm:sub(1, #folder), realm:sub(#folder + 1)
-  local is_windows = folder:sub(-1) == "\\"
-  local is_inside = start == folder or (is_windows and start:lower() == folder:lower())
-  -- A name in the folder itself: without separator, colon (a device or stream) or leading dot.
-  return is_inside and #file <= 255 and file:find "^[%w_-][%w_.-]*%.key$" and folder .. file or nil
-end
-
---- The key in the file that a challenge names.
+--- The key in the file that the header of a challenge names.
 local function key_for(challenge, variable)
-  local folder = key_folder(variable)
-  local path = folder and key_path(challenge, folder)
-  need(path, "Azure Arc's challenge does not name a key file in its own folder")
-  local text = secret_file.read(path, true)
+  local realm = tostring(challenge):match '^%s*[Bb]asic%s+[Rr]ealm="?(.-)"?%s*$'
+  local folder = realm and key_folder(variable)
+  local start = folder and realm:sub(1, #folder)
+  local is_inside = start == folder or (folder:find "^%a:" and start:lower() == folder:lower())
+  -- A name in the folder itself: without separator, colon (a device or stream) or leading dot.
+  local file = start and is_inside and realm:match("^[%w_-][%w_.-]*%.key$", #folder + 1)
+  need(file and #file <= 255, "Azure Arc's challenge does not name a key file in its own folder")
+  local text = secret_file.read(folder .. file, true)
   local key = text and #text <= longest_key and text:match "^%s*([\33-\126]+)%s*$"
   return need(
     key,
@@ -95,9 +80,10 @@ end
 
 -- ---- The metadata service of a virtual machine -------------------------------------------------------
 
--- Seconds before each further attempt. A service that is being replaced (410) is back after 70 s at most.
+-- Seconds before each further attempt.
 local waits = { 1, 2, 4, 8 }
-local waits_while_gone = { 10, 10, 10, 10, 10, 10, 10 }
+-- A service that is being replaced (410) is back after 70 s at most: seconds between the attempts, and their number.
+local wait_while_gone, attempts_while_gone = 10, 7
 
 -- Seconds. A Retry-After above this ends the attempts.
 local longest_wait = 30
@@ -118,19 +104,20 @@ local function answers(ask, request, seconds)
     headers = {},
     timeout = { connect = seconds, total = seconds },
   })
-  return object ~= nil or (answer ~= nil and answer.status ~= 401 and answer.status ~= 403)
+  return object or answer and answer.status ~= 401 and answer.status ~= 403
 end
 
 --- Adds what its status means to the details of a refusal. Returns the seconds to wait before the next attempt; nil
 -- when there should be none.
 local function wait_after(attempt, answer, message, details)
-  local status = answer.status
+  local status, planned = answer.status, waits[attempt]
   if status == 400 and message:lower():find("identity not found", 1, true) then
     details.hint = "Assign a managed identity to this machine; with several, or one that is only "
       .. "assigned by the user, set client_id."
+  elseif status == 410 then
+    planned = attempt <= attempts_while_gone and wait_while_gone
   end
   details.is_transient = details.is_transient or status == 404 or status == 410
-  local planned = (status == 410 and waits_while_gone or waits)[attempt]
   local told = answer.headers["retry-after"] and details.retry_after or 0
   local is_useful = details.is_transient and planned and told <= longest_wait
   return is_useful and math.max(planned, told) or nil
@@ -145,14 +132,12 @@ local function ask_metadata_service(ask, request, checked)
   end
   for attempt = 1, math.huge do
     local object, message, details, answer = endpoint.request(ask, request)
-    if object then
-      return object
-    elseif not answer then
+    if not object and not answer then
       fail_without_service(true)
     end
-    local seconds = wait_after(attempt, answer, message, details)
+    local seconds = answer and wait_after(attempt, answer, message, details)
     if not seconds or not ask.sleep then
-      return nil, message, details
+      return object, message, details
     end
     ask.sleep(seconds)
   end
@@ -254,15 +239,6 @@ local function detect(variable)
   end
 end
 
---- The URL of a platform's endpoint.
-local function endpoint_of(platform, variable)
-  local name, path = platform.address, platform.path
-  local text = variable(name) or platform.default_address
-  local url = endpoint.url(name, text, not platform.is_local)
-  need(not path or not url:find("?", 1, true), name .. " must have no query")
-  return path and url:gsub("/+$", "") .. path or url
-end
-
 --- Sets the parameters that say which token was refused after a claims challenge, as MSAL does: the
 -- hash of the token, and that this client understands claims challenges. The hash needs luaossl.
 local function add_refused(refused, parameters)
@@ -280,11 +256,10 @@ end
 local function parameters_of(platform, ask, checked)
   local resource = authority.scope(checked, ask):gsub("/%.default$", "")
   local parameters = { resource = resource, ["api-version"] = platform.version }
-  local identities = platform.identities or {}
+  local identities, option = platform.identities or {}, checked.chosen_by
   if platform.default_identity then
     parameters[identities.client_id] = checked.variable(platform.default_identity)
   end
-  local option = checked.chosen_by
   if option then
     local message = "%s has no identity that is chosen by %s"
     local name = need(identities[option], message:format(platform.name, option))
@@ -298,21 +273,20 @@ end
 
 --- The request for a token.
 local function request_of(platform, ask, checked)
-  local url, key = endpoint_of(platform, checked.variable), platform.key
+  local variable, address, path = checked.variable, platform.address, platform.path
+  local text = variable(address) or platform.default_address
+  local url = endpoint.url(address, text, not platform.is_local)
+  need(not path or not url:find("?", 1, true), address .. " must have no query")
   local parameters = parameters_of(platform, ask, checked)
-  local headers = merged(platform.headers)
-  local secret = key and endpoint.secret(key, checked.variable(key))
-  if secret then
-    headers[platform.header] = secret
-  end
+  local secret = platform.key and endpoint.secret(platform.key, variable(platform.key))
   return {
     source = "managed identity of " .. platform.name,
-    setting = platform.address,
+    setting = address,
     tls_hint = platform.tls_hint,
-    url = url,
-    headers = headers,
+    url = path and url:gsub("/+$", "") .. path or url,
+    headers = merged(platform.headers, secret and { [platform.header] = secret }),
     [platform.is_form and "form" or "query"] = parameters,
-    timeout = timeout,
+    timeout = { connect = 5, total = 30 }, -- it is near: if it exists, it accepts a connection at once
     secrets = { secret },
   }
 end

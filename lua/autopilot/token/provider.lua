@@ -10,6 +10,11 @@ local sentence = require "autopilot.base.sentence"
 
 local provider = {}
 
+--- The rule of an option that is a provider. A token may be given by mistake, so what was given is never quoted.
+---@type autopilot.OptionRule
+provider.rule =
+  { type = "function", required = true, secret = true, check = options.provider_complaint }
+
 -- Characters of a message, which is a part of one line of a report.
 local longest_message = 300
 
@@ -26,8 +31,6 @@ end
 --- Returns the value, like `assert`; ends the sign-in where it is nil or false.
 ---@generic T
 ---@param value T?
----@param message string?
----@param details table?
 ---@return T value
 function provider.need(value, message, details)
   return value or provider.fail(message, details)
@@ -80,18 +83,22 @@ function provider.cleaner(secrets)
   end
 end
 
---- The secret that a user's function returns as a text. Its error is not repeated,
+--- The secret that was given as a text, or that the user's function returns. Its error is not repeated,
 -- because that may quote the secret.
----@param option string which holds the function
----@param what string it is asked for
----@param is_right (fun(text: string): any)? whether a text is usable
+---@param option string by which it was given
+---@param given string|function
+---@param check (fun(text: string): string?)? returns what the text of a function must be, or nil when it is right
 ---@return string text
-function provider.ask_user(option, what, callable, ask, is_right)
-  local ok, text, message = protected_call(callable, ask)
-  if ok and type(text) == "string" and (not is_right or is_right(text)) then
+function provider.ask_user(option, given, ask, check)
+  if type(given) == "string" then
+    return given
+  end
+  local ok, text, message = protected_call(given, ask)
+  if ok and type(text) == "string" and not (check and check(text)) then
     return text
   end
   local said = ok and provider.cleaner()(message)
+  local what = option:gsub("^client_", ""):gsub("_", " ")
   local problem = ("the function %s gave no %s"):format(option, what)
   return provider.fail(problem .. (said and ": " .. said or ""))
 end
@@ -131,6 +138,7 @@ provider.modules = {
   azure_cli = "azure_cli",
   device_code = "device_code",
   environment = "environment",
+  default = "environment",
 }
 
 --- The function that makes the providers of one kind.

@@ -8,7 +8,6 @@
 local application = require "autopilot.token.application"
 local authority = require "autopilot.token.authority"
 local merged = require "autopilot.base.merged"
-local oauth = require "autopilot.token.oauth"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
 
@@ -23,21 +22,19 @@ local provider = require "autopilot.token.provider"
 ---@field certificate string? as for `client_certificate`, with `private_key` and `passphrase`
 ---@field allow_world_readable boolean?
 
-local function is_token(text)
-  return text:find "^[\33-\126]+$"
+local function check_token(value)
+  local is_wrong = type(value) == "string" and not value:find "^[\33-\126]+$"
+  return is_wrong and "must be one word of ASCII characters" or nil
 end
 
-local rules = authority.rules(application.secret_proof.rules, application.certificate_proof.rules, {
+local rules = authority.rules(application.secret_rules, application.certificate_rules, {
   client_id = authority.required_client_id,
-  certificate = merged(application.certificate_proof.rules.certificate, { required = false }),
+  certificate = merged(application.certificate_rules.certificate, { required = false }),
   refresh_token = {
     type = { "string", "function" },
     required = true,
     secret = true,
-    check = function(value)
-      local is_wrong = type(value) == "string" and not is_token(value)
-      return is_wrong and "must be one word of ASCII characters" or nil
-    end,
+    check = check_token,
   },
   on_rotation = { type = "function" },
 })
@@ -46,31 +43,9 @@ local rules = authority.rules(application.secret_proof.rules, application.certif
 local was_refused = "If it is refused in every tenant, the refresh token has expired or was "
   .. "revoked: let the person sign in again, with a second factor, and replace it."
 
---- Returns the function that makes the proof of the application's identity, which is empty for a public client; or nil
--- and the mistake in the options.
-local function proof_of(checked)
-  local has_secret = checked.client_secret or checked.client_secret_file
-  if has_secret and checked.certificate then
-    return nil, "takes a secret or a certificate, and not both"
-  elseif checked.certificate then
-    return application.certificate_proof.prepare(checked)
-  end
-  for _, option in ipairs { "private_key", "passphrase" } do
-    if checked[option] then
-      return nil, ("option '%s' needs the option 'certificate'"):format(option)
-    end
-  end
-  if has_secret then
-    return application.secret_proof.prepare(checked)
-  end
-  return function()
-    return {}
-  end
-end
-
 return provider.kind("refresh_token", rules, function(checked)
-  local prove, mistake = proof_of(checked)
-  if not prove then
+  local prove, mistake = application.proof_of(checked)
+  if mistake then
     return nil, mistake
   end
   local source, newest, refused, unsaved = checked.refresh_token, nil, nil, nil
@@ -78,10 +53,8 @@ return provider.kind("refresh_token", rules, function(checked)
   --- Returns the refresh token to use. The user's function is called again when the newest token was refused. A token
   -- given as text stays in use, because the refusal may concern one tenant only.
   local function find(ask)
-    if type(source) == "string" then
-      newest = newest or source
-    elseif not newest or newest == refused then
-      newest = provider.ask_user("refresh_token", "refresh token", source, ask, is_token)
+    if not newest or (newest == refused and type(source) ~= "string") then
+      newest = provider.ask_user("refresh_token", source, ask, check_token)
     end
     return newest
   end
@@ -96,23 +69,22 @@ return provider.kind("refresh_token", rules, function(checked)
 
   return function(ask)
     local place, current = authority.find(checked, ask), find(ask)
-    local token, expires_in, extra = oauth.sign_in(ask, place, prove, {
+    local token, expires_in, extra = authority.request(ask, place, {
       grant_type = "refresh_token",
       refresh_token = current,
       scope = place.scope .. " offline_access", -- which asks for a newer refresh token
-    })
-    if not token then
-      if extra.code == "invalid_grant" then
-        refused = current
-        extra.hint = extra.hint or was_refused
+    }, prove)
+    if token then
+      local newer = extra.refresh_token
+      if newer and newer ~= current then
+        newest, unsaved = newer, newer
       end
-      return nil, expires_in, extra
+      extra.refresh_token = nil -- not for the caller
+      save()
+    elseif extra.code == "invalid_grant" then
+      refused = current
+      extra.hint = extra.hint or was_refused
     end
-    local newer = extra.refresh_token
-    if newer and newer ~= current then
-      newest, unsaved = newer, newer
-    end
-    save()
-    return token, expires_in, { refresh_in = extra.refresh_in }
+    return token, expires_in, extra
   end
 end)

@@ -20,7 +20,7 @@ local largest_difference = 60
 
 --- Reads a value of the store; nil for anything that `fetch` has not written.
 local function decode(self, key, value, now)
-  local kept = json.decode(value and self.sealing:open(key, value))
+  local kept = json.decode(value and self.sealing.open(key, value))
   local is_kept = type(kept) == "table"
     and not complaint_about(kept.token)
     and type(kept.obtained_at) == "number"
@@ -50,22 +50,11 @@ local function fetch(self, key, ask)
   local kept, message, details = self.fetch(ask)
   local left = kept and kept.usable_until - ask.now() or 0
   local text = left > 0 and kept.token ~= ask.refused and json.encode(kept)
-  local value = text and self.sealing:seal(key, text)
+  local value = text and self.sealing.seal(key, text)
   if value then
     contract.call(self.store, "set", key, value, left)
   end
   return kept, message, details
-end
-
---- What encrypts the tokens; nil and a sentence if an option is missing.
-local function sealing_of(given)
-  if not given.identity then
-    return nil, "option 'store' needs option 'identity': whose tokens these are"
-  elseif not given.encryption_key then
-    return nil, "option 'store' needs option 'encryption_key'"
-  end
-  local sealing, problem = sealed_text.new(given.encryption_key)
-  return sealing, "option 'encryption_key' " .. tostring(problem)
 end
 
 --- Makes a function that gets a token from the store, else by `fetch_token`; or returns nil and a
@@ -74,9 +63,14 @@ end
 ---@param given autopilot.token.CachedOptions with a store
 ---@return (fun(ask: autopilot.TokenAsk): autopilot.token.Kept?, any, any)? obtain, string? mistake
 return function(fetch_token, given)
-  local sealing, mistake = sealing_of(given)
+  if not given.identity then
+    return nil, "option 'store' needs option 'identity': whose tokens these are"
+  elseif not given.encryption_key then
+    return nil, "option 'store' needs option 'encryption_key'"
+  end
+  local sealing, missing = sealed_text.new(given.encryption_key)
   if not sealing then
-    return nil, mistake
+    return nil, "option 'encryption_key' " .. missing
   end
   local leases = Leases.new(function(method, key, ...)
     return contract.call(given.store, method, key, ...)
@@ -84,19 +78,18 @@ return function(fetch_token, given)
   local identity = prefix .. #given.identity .. ":" .. given.identity
   local self = merged(given, { fetch = fetch_token, sealing = sealing })
   return function(ask)
-    local tenant = ask.tenant and ask.tenant:lower()
-    local key = identity .. life.key_of(tenant, ask.cloud, ask.scope)
+    local key = identity .. life.key_of(ask)
     local kept, is_fresh = find(self, key, ask)
-    if is_fresh then
-      return kept
-    end
-    local function look_again(is_held)
-      kept, is_fresh = find(self, key, ask)
-      return (is_fresh or is_held) and kept -- used while another process renews it
+    if is_fresh or kept and leases:holder(key .. ":claim") then
+      return kept -- also while another process renews it
     end
     local newer, message, details = fetch_once(leases, key .. ":claim", ask, function(watched)
+      kept, is_fresh = find(self, key, watched)
+      if is_fresh then
+        return kept
+      end
       return fetch(self, key, watched)
-    end, look_again)
+    end)
     if not newer and kept and ask.now() < kept.usable_until then
       return kept -- it cannot be renewed, and can still be used
     end
