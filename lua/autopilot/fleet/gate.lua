@@ -47,9 +47,9 @@ function Gates.new(loop, given, retry_budget, tell)
     most_for_a_host = math.min(given.concurrency, given.host_concurrency or math.huge),
     retry_budget = retry_budget,
     tell = tell,
-    by_host = {},
+    by_host = {}, -- gates
     in_turn = {}, -- the same gates
-    turn = 0,
+    turn = 0, -- number of the one that was served last
     under_way = 0,
     waiting = 0,
   }, Gates)
@@ -81,26 +81,23 @@ local function is_given_up(gate, now)
   return opened_at ~= nil and now - opened_at >= patience
 end
 
---- Whether the host may be sent a request now.
-local function is_open(gate, now)
-  local circuit = gate.circuit
-  if circuit.opened_at and (gate.under_way > 0 or not circuit:allows(now)) then
-    return false
+--- When the host may be sent a request; infinity: when one has ended.
+local function opens_at(gate)
+  local circuit, pace, under_way = gate.circuit, gate.pace, gate.under_way
+  if under_way + 1 > pace.limit or (circuit.opened_at and under_way > 0) then
+    return math.huge
   end
-  return gate.pace:allows(gate.under_way, now)
+  return math.max(pace.resume_at, circuit.retry_at)
 end
 
 --- Sets a timer for the time at which the host may be sent a request, or its requests fail. It serves the
 -- queue again if no request has ended until then.
 local function set_timer(gate, now)
-  local circuit, moment = gate.circuit, gate.pace.resume_at
-  if circuit.opened_at and gate.under_way == 0 then
-    moment = math.max(moment or 0, circuit.retry_at)
+  local opened_at, moment = gate.circuit.opened_at, opens_at(gate)
+  if opened_at and now - opened_at < patience then
+    moment = math.min(moment, opened_at + patience)
   end
-  if circuit.opened_at and now - circuit.opened_at < patience then
-    moment = math.min(moment or math.huge, circuit.opened_at + patience)
-  end
-  if moment and moment > now then
+  if moment > now and moment < math.huge then
     gate.gates.loop.timers:set(gate, moment)
   end
 end
@@ -138,7 +135,7 @@ local function serve_one(gate, now)
   local first = gate.queue:first()
   if not first then
     return false
-  elseif is_open(gate, now) then
+  elseif opens_at(gate) <= now then
     take_place(gate, first.task)
   elseif is_given_up(gate, now) then
     first.is_refused = true
@@ -166,11 +163,10 @@ end
 --- deadline has passed, or something else has woken the task
 function Gate:enter(task, now, deadline)
   local gates = self.gates
-  if task.circuit and not task.circuit:allows(now) then
+  if task.circuit and now < task.circuit.retry_at then
     return "TENANT_CIRCUIT_OPEN"
-  elseif gates.under_way < gates.most and self.queue.count == 0 and is_open(self, now) then
-    take_place(self, task)
-    return nil
+  elseif gates.under_way < gates.most and self.queue.count == 0 and opens_at(self) <= now then
+    return take_place(self, task)
   elseif is_given_up(self, now) then
     return "CIRCUIT_OPEN"
   end

@@ -37,6 +37,7 @@ local longest_overrun = 1
 --- Adds a task's report to the results, and to the state. Does nothing if the task has a report already.
 ---@param is_known boolean? the report comes from the state
 local function deliver(fleet, task, report, is_known)
+  fleet.gates:leave(task)
   if not fleet.tasks[task] then
     return
   end
@@ -53,7 +54,6 @@ end
 
 --- Ends a task whose coroutine has raised an error.
 function tenant.fail(fleet, task, message)
-  fleet.gates:leave(task)
   local report = fleet.wire.is_cancelled and reports.given_up(fleet, task, "CANCELLED", true)
     or reports.of_mistake(fleet, task, message)
   deliver(fleet, task, report)
@@ -65,7 +65,6 @@ end
 --- Ends a task that does not end by itself.
 function tenant.give_up(fleet, task)
   fleet.loop:abandon(task)
-  fleet.gates:leave(task)
   local why = fleet.wire.is_cancelled and "CANCELLED" or "DEADLINE"
   deliver(fleet, task, reports.given_up(fleet, task, why, true))
 end
@@ -79,6 +78,7 @@ local function sleep_of(fleet)
     if not task then
       return fleet.options.sleep(seconds)
     end
+    fleet.gates:leave(task)
     local wanted = seconds == seconds and clock + seconds or clock -- NaN: do not sleep
     local ends = math.min(wanted, task.deadline or math.huge, fleet.deadline or math.huge)
     -- After its end a task sleeps as short as possible. If it goes on for too long, it is given up.

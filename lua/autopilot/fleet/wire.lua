@@ -9,7 +9,6 @@ local curl = require "autopilot.transport.curl"
 local dates = require "autopilot.base.dates"
 local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
-local protected_call = require "autopilot.base.protected_call"
 
 ---@class autopilot.fleet.Wire: autopilot.Drive
 ---@field is_cancelled boolean nothing more is sent
@@ -36,19 +35,6 @@ local messages = {
   CLOSED = "the fleet that this client belongs to is not running",
 }
 
---- The transfer set, made when it is first needed: sockets must not be shared with a parent process.
-local function current_set(self)
-  local loop, failure = self.loop, nil
-  if not loop.set then
-    self.process = core.process_id()
-    loop.set, failure = curl.transfer_set {
-      concurrency = self.options.concurrency,
-      unacknowledged = self.longest_delivery,
-    }
-  end
-  return loop.set, failure
-end
-
 --- Waits until a request may be sent: returns nil, the seconds that are left and when that was; or why it is not to
 -- be sent. Afterwards `Gates:leave` gives its place back.
 local function enter(self, gate, task, total)
@@ -56,6 +42,8 @@ local function enter(self, gate, task, total)
     return "CLOSED"
   elseif self.is_cancelled then
     return "CANCELLED"
+  elseif task.gate then
+    self.gates:leave(task) -- its last request has raised an error
   end
   local asked_at, limit = self.options.clock(), task.deadline or math.huge
   if not task.knows_deadline then
@@ -88,11 +76,8 @@ local function was_cut_short(self, task, attempt, is_sent)
   return attempt.connect < math.min(usual.connect, usual.total) / 2
 end
 
---- What a gate learns from the result of a request: the status and the seconds of a Retry-After; without a status,
--- whether the host was reached. A transport of the user may return anything.
----@return number? status
----@return number? retry_after
----@return boolean? was_reached nil: the request had no time to find out
+--- What a gate learns from the result of a request: the last three arguments of `Gate:learn`. A transport of the user
+-- may return anything.
 local function lesson_of(self, task, attempt, response, network)
   local status = type(response) == "table" and tonumber(response.status) or nil
   if status then
@@ -125,15 +110,13 @@ local function post(self, attempt, prepared, send, task)
   return response, network
 end
 
---- Sends a request once it has a place, and reports the result to its gate.
+--- Sends a request once it has a place, and reports the result to its gate. If that raises an error, the task keeps its
+-- place until it sleeps, sends again or ends.
 ---@param request { url: string, method: string }
 ---@param attempt autopilot.TransferAttempt its times are shortened to what is left
 ---@param send fun(wire: autopilot.fleet.Wire, attempt: autopilot.TransferAttempt, prepared: any) may yield and raise
 ---@param prepared any? nil: a transport of the user sends; it may say "not sent" of a request that was
 local function exchange(self, request, attempt, send, prepared)
-  if type(attempt.connect) ~= "number" or type(attempt.total) ~= "number" then
-    error("the transport: 'timeout' must have 'connect' and 'total' in seconds", 3)
-  end
   local task, gate = self.loop.current, self.gates:of(request.url)
   local refusal, left, sent_at = enter(self, gate, task, attempt.total)
   if refusal then
@@ -141,11 +124,7 @@ local function exchange(self, request, attempt, send, prepared)
   end
   attempt.connect, attempt.total = math.min(attempt.connect, left), left
   local act = attempt.token and request.method == "POST" and post or send
-  local is_fine, response, network = protected_call(act, self, attempt, prepared, send, task)
-  if not is_fine then
-    self.gates:leave(task) -- a provider may catch the error and go on
-    error(response, 0)
-  end
+  local response, network = act(self, attempt, prepared, send, task)
   gate:learn(task, sent_at, lesson_of(self, task, attempt, response, network))
   self.gates:leave(task)
   return response, network
@@ -153,12 +132,19 @@ end
 
 --- Adds a prepared request to the transfer set, and waits for its end.
 local function transfer(self, attempt, prepared)
-  local set, failure = current_set(self)
-  if not set then
-    return nil, failure
+  local loop, failure = self.loop, nil
+  if not loop.set then
+    self.process = core.process_id()
+    loop.set, failure = curl.transfer_set {
+      concurrency = self.options.concurrency,
+      unacknowledged = self.longest_delivery,
+    }
+    if not loop.set then
+      return nil, failure
+    end
   end
-  local added = set:add(prepared, attempt)
-  self.loop.current.transfer = added
+  local added = loop.set:add(prepared, attempt)
+  loop.current.transfer = added
   coroutine.yield(added)
   local response, network = added:result()
   local was_aborted = network and network.name == "CURLE_ABORTED_BY_CALLBACK"
@@ -186,15 +172,14 @@ end
 function Wire:wrap(inner)
   return function(request)
     local timeout = request.timeout or default_timeout
-    local total = timeout.total or default_timeout.total
     local attempt = {
       connect = timeout.connect or default_timeout.connect,
-      total = total,
+      total = timeout.total or default_timeout.total,
       token = (request.headers or {})["Authorization"],
     }
     local response, network = exchange(self, request, attempt, function()
-      local shorter = { timeout = { connect = attempt.connect, total = attempt.total } }
-      return inner(attempt.total < total and merged(request, shorter) or request)
+      local shorter = { connect = attempt.connect, total = attempt.total }
+      return inner(merged(request, { timeout = shorter }))
     end)
     return response, network
   end
