@@ -86,6 +86,7 @@ local function new(given, level)
     clock = checked.clock,
     now = checked.now,
     operation_name = type(operation) == "string" and operation or "operation",
+    only_reads = operation == "status" or operation == "wait", -- asks for no sync
     operate = type(operation) == "string" and function(client, _, arguments)
       return client[operation](client, arguments)
     end or operation,

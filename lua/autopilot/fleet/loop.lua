@@ -56,8 +56,13 @@ function Loop.new(given, perform, failed)
   }, Loop)
 end
 
---- Records what the task waits for.
-local function note_yield(self, task, is_fine, wanted)
+--- Resumes a task, and records what it waits for then.
+local function resume(self, task, value)
+  local outer = self.current
+  self.current = task
+  self.timers:remove(task)
+  local is_fine, wanted = coroutine.resume(task.thread, value)
+  self.current = outer
   if not task.thread then
     return -- its own code has abandoned it
   elseif not is_fine then
@@ -73,15 +78,6 @@ local function note_yield(self, task, is_fine, wanted)
     self.timers:set(task, is_time and wanted or clock + shortest_sleep)
     collectgarbage("step", collected_at_sleep)
   end
-end
-
-local function resume(self, task, value)
-  local outer = self.current
-  self.current = task
-  self.timers:remove(task)
-  local is_fine, wanted = coroutine.resume(task.thread, value)
-  self.current = outer
-  note_yield(self, task, is_fine, wanted)
 end
 
 --- Called when a run begins. Coroutines of an earlier run are not used again: in nginx they belong to the
@@ -121,15 +117,6 @@ local function finish(self, transfer)
   end
 end
 
-local function finish_transfers(self)
-  local set = self.set
-  local transfer = set and set:take()
-  while transfer do
-    finish(self, transfer)
-    transfer = set:take()
-  end
-end
-
 --- Ends all transfers, and resumes their tasks.
 function Loop:discard_transfers()
   local transfer = next(self.transfers)
@@ -145,9 +132,15 @@ function Loop:forget_set()
   self.set, self.transfers = nil, {}
 end
 
-local function run_timers(self)
-  local timers, clock = self.timers, self.options.clock()
-  local item = timers:first()
+--- Resumes every task that can go on now.
+function Loop:step()
+  local set, timers = self.set, self.timers
+  local transfer = set and set:take()
+  while transfer do
+    finish(self, transfer)
+    transfer = set:take()
+  end
+  local clock, item = self.options.clock(), timers:first()
   while item and item.due_at <= clock do
     timers:remove(item)
     if item.due then
@@ -157,12 +150,6 @@ local function run_timers(self)
     end
     item = timers:first()
   end
-end
-
---- Resumes every task that can go on now.
-function Loop:step()
-  finish_transfers(self)
-  run_timers(self)
 end
 
 --- Sends what can be sent at once, without waiting.

@@ -26,10 +26,10 @@ end
 
 --- The fleet's own report for a task.
 local function own(fleet, task, fields)
-  local operation = fleet.operation_name
-  fields.operation, fields.tenant, fields.elapsed = operation, task.id, fleet.clock() - task.began
-  if operation == "status" or operation == "wait" then
-    fields.delivered = nil -- they ask for no sync
+  fields.operation, fields.tenant = fleet.operation_name, task.id
+  fields.elapsed = fleet.clock() - task.began
+  if fleet.only_reads then
+    fields.delivered = nil
   end
   return report.new(fields)
 end
@@ -91,9 +91,8 @@ end
 
 --- For a tenant that an earlier process may have requested, and whose record could not be read to find out.
 ---@param failure autopilot.Report of reading the record
----@param operation string
-function reports.record_unread(failure, operation)
-  failure.operation, failure.delivered, failure.attempts = operation, "unknown", {}
+function reports.record_unread(fleet, failure)
+  failure.operation, failure.delivered, failure.attempts = fleet.operation_name, "unknown", {}
   if failure.outcome == "unreachable" or failure.outcome == "interrupted" then
     failure.outcome, failure.hint = "interrupted", nil -- a sync may have started, which a read's hint does not say
   end

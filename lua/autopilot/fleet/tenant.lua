@@ -173,8 +173,8 @@ end
 
 -- ---- Its operation ---------------------------------------------------------------------------------
 
---- Returns the arguments for the operation, with its time limited to what is left until the fleet's deadline. Sets the
--- task's deadline.
+--- Returns the arguments for the operation, with its time limited to what is left until the fleet's deadline; and that
+-- time in seconds, if it has a limit of its own. Sets the task's deadline.
 local function arguments_of(fleet, task)
   local given = fleet.options.arguments(task.tenant)
   local limit = limits[fleet.operation_name]
@@ -190,7 +190,7 @@ local function arguments_of(fleet, task)
     seconds, given = left, merged(given, { [limit.name] = left })
   end
   task.deadline = type(seconds) == "number" and clock + seconds or nil
-  return given
+  return given, seconds
 end
 
 --- Returns the report of a tenant for which no client is needed: the state has it, or the run is over.
@@ -214,14 +214,16 @@ end
 
 --- Returns the report of the operation: the client's, or that of a tenant for which it need not run, because the time
 -- is over or the state shows what became of an earlier request.
-local function operate(fleet, task, given)
+local function operate(fleet, task, given, seconds)
   if fleet.wire.is_cancelled then
     return reports.given_up(fleet, task, "CANCELLED", false)
   elseif task.deadline and task.deadline <= fleet.clock() then
     return reports.given_up(fleet, task, "DEADLINE", false)
   end
-  local look = fleet.state and resume[fleet.operation_name]
-  local report, failure = look and look(fleet, task, given), nil
+  local report, failure
+  if fleet.state and fleet.state.posted and not fleet.only_reads then
+    report = resume(fleet, task, seconds, given and given.wait)
+  end
   if not report then
     report, failure = fleet.operate(task.client, task.tenant, given)
   end

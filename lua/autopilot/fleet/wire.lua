@@ -95,17 +95,22 @@ end
 
 --- Sends a request for a sync, unless the state says that it must not be sent any more.
 local function post(self, attempt, prepared, send, task)
-  local asked_at = core.clock() -- read before the answer, because the process may be stopped in between
-  local may_post = task.before_post and task.before_post()
-  if may_post == false then
-    return nil, curl.unsent("LEASE_ENDED", messages.LEASE_ENDED)
+  if task.before_post then
+    local asked_at = core.clock() -- read first, because the process may be stopped in between
+    local may_post = task.before_post()
+    if may_post == false then
+      return nil, curl.unsent("LEASE_ENDED", messages.LEASE_ENDED)
+    end
+    attempt.send_by = type(may_post) == "number" and asked_at + may_post or nil
   end
-  attempt.send_by = type(may_post) == "number" and asked_at + may_post or nil
   local had_posted = task.has_posted
   task.has_posted = true -- until it has ended, it may have been sent
   local response, network = send(self, attempt, prepared)
   if prepared and not response and network.delivered == "no" then
     task.has_posted = had_posted
+    if attempt.send_by and network.name == "CURLE_ABORTED_BY_CALLBACK" then
+      return nil, curl.unsent("LEASE_ENDED", messages.LEASE_ENDED) -- the time for sending was over
+    end
   end
   return response, network
 end
@@ -132,26 +137,21 @@ end
 
 --- Adds a prepared request to the transfer set, and waits for its end.
 local function transfer(self, attempt, prepared)
-  local loop, failure = self.loop, nil
+  local loop = self.loop
   if not loop.set then
-    self.process = core.process_id()
-    loop.set, failure = curl.transfer_set {
+    local set, failure = curl.transfer_set {
       concurrency = self.options.concurrency,
       unacknowledged = self.longest_delivery,
     }
-    if not loop.set then
+    if not set then
       return nil, failure
     end
+    loop.set, self.process = set, core.process_id()
   end
   local added = loop.set:add(prepared, attempt)
   loop.current.transfer = added
   coroutine.yield(added)
-  local response, network = added:result()
-  local was_aborted = network and network.name == "CURLE_ABORTED_BY_CALLBACK"
-  if attempt.send_by and was_aborted and network.delivered == "no" then
-    return nil, curl.unsent("LEASE_ENDED", messages.LEASE_ENDED) -- the time for sending was over
-  end
-  return response, network
+  return added:result()
 end
 
 --- Sends one attempt, as a drive does. One without a token is to a sign-in.
