@@ -140,20 +140,17 @@ function Fleet:due()
   end
 end
 
---- The reason why no further request may be sent; nil: the run goes on.
+--- Whether no further request may be sent: the run was cancelled, or its deadline has passed.
 ---@package
----@return autopilot.fleet.RunEnd?
-function Fleet:run_end()
-  if self.deadline and self.clock() >= self.deadline then
-    return "DEADLINE"
-  end
-  return self.wire.is_cancelled and "CANCELLED" or nil
+---@return boolean
+function Fleet:is_over()
+  return self.wire.is_cancelled or (self.deadline and self.clock() >= self.deadline) or false
 end
 
 --- Begins as many tenants as there is room for.
 local function begin_tenants(self)
   local gates, most, tenants, state = self.gates, self.options.concurrency, self.tenants, self.state
-  local is_late = self:run_end() ~= nil
+  local is_late = self:is_over()
   local begun = 0
   while self.results:is_empty() and gates.under_way < most and gates.waiting < most do
     local given
@@ -185,7 +182,7 @@ local function finish(self)
   if state and state.flush then
     protected_call(state.flush, state)
   end
-  local lost = close_state(self, not (self:run_end() or failure))
+  local lost = close_state(self, not (self:is_over() or failure))
   if lost then
     self:emit("state_error", { message = lost })
   end

@@ -33,7 +33,7 @@ local function look(fleet, task, seconds)
     return { asked_at = client.service_clock:of_unix(asked_at), trigger = trigger, status = status }
   end
   -- An `ensure` reads the record itself, and after the end of the run no sync request can be sent.
-  if failure and fleet.operation_name ~= "ensure" and not fleet:run_end() then
+  if failure and fleet.operation_name ~= "ensure" and not fleet:is_over() then
     return nil, reports.record_unread(fleet, failure)
   end
 end

@@ -41,8 +41,8 @@ SharedState.__index = SharedState
 local default_lease = 45
 local until_renewal, until_last = 1 / 5, 2 / 3
 
--- Seconds between attempts to take parts that other machines hold, doubled after each vain attempt.
-local shortest_pause, longest_pause = 0.02, 0.5
+-- Seconds after a vain attempt to take parts that other machines hold.
+local between_looks = 0.2
 
 -- About how many tenants' parts are taken at once: doubled if the last batch took less than `moment`, else halved.
 local smallest_batch, largest_batch, moment = 64, 512, 0.2
@@ -210,9 +210,9 @@ local function refill(self, clock)
   if #self.ready > 0 then
     local factor = clock - self.looked_at < moment and 2 or 0.5
     self.batch = math.max(smallest_batch, math.min(self.batch * factor, largest_batch))
-    self.next_look, self.pause, self.looked_at = -math.huge, shortest_pause, clock
+    self.looked_at = clock
   else
-    self.next_look, self.pause = clock + self.pause, math.min(2 * self.pause, longest_pause)
+    self.next_look = clock + between_looks
   end
 end
 
@@ -375,7 +375,6 @@ return function(given)
     ready = {}, -- tenants that `next` returns
     entries = {}, -- by name: tenants in `ready` and tenants in progress
     next_look = -math.huge,
-    pause = shortest_pause,
     batch = smallest_batch,
     looked_at = -math.huge, -- when tenants were found last
     changed = {}, -- parts that are to be written

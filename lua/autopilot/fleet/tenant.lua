@@ -54,7 +54,7 @@ end
 
 --- Ends a task whose coroutine has raised an error.
 function tenant.fail(fleet, task, message)
-  local report = fleet.wire.is_cancelled and reports.given_up(fleet, task, "CANCELLED", true)
+  local report = fleet.wire.is_cancelled and reports.given_up(fleet, task, true)
     or reports.of_mistake(fleet, task, message)
   deliver(fleet, task, report)
   if is_interrupt(message) then
@@ -65,8 +65,7 @@ end
 --- Ends a task that does not end by itself.
 function tenant.give_up(fleet, task)
   fleet.loop:abandon(task)
-  local why = fleet.wire.is_cancelled and "CANCELLED" or "DEADLINE"
-  deliver(fleet, task, reports.given_up(fleet, task, why, true))
+  deliver(fleet, task, reports.given_up(fleet, task, true))
 end
 
 -- ---- Its client ------------------------------------------------------------------------------------
@@ -208,17 +207,15 @@ local function report_before(fleet, task)
       return reports.state_unread(fleet, task, unread)
     end
   end
-  local why = fleet:run_end()
-  return why and reports.given_up(fleet, task, why, false)
+  return fleet:is_over() and reports.given_up(fleet, task, false) or nil
 end
 
 --- Returns the report of the operation: the client's, or that of a tenant for which it need not run, because the time
 -- is over or the state shows what became of an earlier request.
-local function operate(fleet, task, given, seconds)
-  if fleet.wire.is_cancelled then
-    return reports.given_up(fleet, task, "CANCELLED", false)
-  elseif task.deadline and task.deadline <= fleet.clock() then
-    return reports.given_up(fleet, task, "DEADLINE", false)
+local function operate(fleet, task)
+  local given, seconds = arguments_of(fleet, task)
+  if fleet.wire.is_cancelled or (task.deadline and task.deadline <= fleet.clock()) then
+    return reports.given_up(fleet, task, false)
   end
   local report, failure
   if fleet.state and fleet.state.posted and not fleet.only_reads then
@@ -242,8 +239,8 @@ function tenant.perform(fleet, task)
     if fleet.state then
       recall_cooldown(fleet, task)
     end
-    report = operate(fleet, task, arguments_of(fleet, task))
-    if fleet:run_end() then
+    report = operate(fleet, task)
+    if fleet:is_over() then
       reports.after_run_end(task, report)
     end
     task.client:close()
