@@ -14,7 +14,7 @@ local Timers = require "autopilot.fleet.timers"
 ---@field gates autopilot.fleet.Gates
 ---@field host string
 ---@field under_way integer requests
----@field package queue autopilot.fleet.Timers entries `{ task =, gate =, is_refused = }`, all for the same time, so
+---@field package queue autopilot.fleet.Timers entries `{ task =, gate =, refusal = }`, all for the same time, so
 --- that they keep the order in which they were added
 local Gate = {}
 Gate.__index = Gate
@@ -47,8 +47,7 @@ function Gates.new(loop, given, retry_budget, tell)
     most_for_a_host = math.min(given.concurrency, given.host_concurrency or math.huge),
     retry_budget = retry_budget,
     tell = tell,
-    by_host = {}, -- gates
-    in_turn = {}, -- the same gates
+    hosts = {}, -- gates, by number and by host
     turn = 0, -- number of the one that was served last
     under_way = 0,
     waiting = 0,
@@ -59,7 +58,7 @@ end
 ---@param url string
 function Gates:of(url)
   local host = url:match "^%a+://[^/]*" or url
-  local gate = self.by_host[host]
+  local gate = self.hosts[host]
   if not gate then
     gate = setmetatable({
       gates = self,
@@ -69,55 +68,34 @@ function Gates:of(url)
       pace = Pace.new(self.most_for_a_host),
       circuit = Circuit.new(host_failures, host_pause, longest_host_pause),
     }, Gate)
-    self.by_host[host] = gate
-    table.insert(self.in_turn, gate)
+    self.hosts[host] = gate
+    table.insert(self.hosts, gate)
   end
   return gate
 end
 
---- Whether requests that wait for this host are to fail: its circuit has been open for too long.
-local function is_given_up(gate, now)
-  local opened_at = gate.circuit.opened_at
-  return opened_at ~= nil and now - opened_at >= patience
-end
-
---- When the host may be sent a request; infinity: when one has ended.
-local function opens_at(gate)
-  local circuit, pace, under_way = gate.circuit, gate.pace, gate.under_way
-  if under_way + 1 > pace.limit or (circuit.opened_at and under_way > 0) then
-    return math.huge
+--- Decides about the request of a task: gives it a place, or refuses it because its host has not answered for too
+-- long. Else sets a timer for the time at which that may change although no request has ended.
+---@return boolean is_decided
+---@return "CIRCUIT_OPEN"? refusal
+local function decide(gate, task, now)
+  local gates, circuit, pace = gate.gates, gate.circuit, gate.pace
+  local opened_at, opens_at = circuit.opened_at, math.max(pace.resume_at, circuit.retry_at)
+  if gate.under_way + 1 > pace.limit or (opened_at and gate.under_way > 0) then
+    opens_at = math.huge -- when a request has ended
   end
-  return math.max(pace.resume_at, circuit.retry_at)
-end
-
---- Sets a timer for the time at which the host may be sent a request, or its requests fail. It serves the
--- queue again if no request has ended until then.
-local function set_timer(gate, now)
-  local opened_at, moment = gate.circuit.opened_at, opens_at(gate)
-  if opened_at and now - opened_at < patience then
-    moment = math.min(moment, opened_at + patience)
+  if opens_at <= now then
+    gates.under_way, gate.under_way = gates.under_way + 1, gate.under_way + 1
+    task.gate = gate
+    return true
+  elseif opened_at and now - opened_at >= patience then
+    return true, "CIRCUIT_OPEN"
   end
-  if moment > now and moment < math.huge then
-    gate.gates.loop.timers:set(gate, moment)
+  local moment = math.min(opens_at, opened_at and opened_at + patience or math.huge)
+  if moment < math.huge then
+    gates.loop.timers:set(gate, moment)
   end
-end
-
---- Called by the loop when the timer expires.
-function Gate:due()
-  self.gates:serve()
-end
-
-local function take_place(gate, task)
-  local gates = gate.gates
-  gates.under_way, gate.under_way = gates.under_way + 1, gate.under_way + 1
-  task.gate = gate
-end
-
-local function enter_queue(gate, task)
-  task.turn = { task = task, gate = gate }
-  gate.queue:set(task.turn, 0)
-  gate.gates.waiting = gate.gates.waiting + 1
-  return task.turn
+  return false
 end
 
 --- Removes a task from its queue, if it is in one.
@@ -130,31 +108,33 @@ local function leave_queue(task)
   end
 end
 
---- Wakes the first task of a queue, with a place or because the requests to its host fail.
+--- Wakes the first task of a queue if its request is decided about.
 local function serve_one(gate, now)
   local first = gate.queue:first()
   if not first then
     return false
-  elseif opens_at(gate) <= now then
-    take_place(gate, first.task)
-  elseif is_given_up(gate, now) then
-    first.is_refused = true
-  else
-    set_timer(gate, now)
-    return false
   end
-  leave_queue(first.task)
-  gate.gates.loop:wake(first.task)
-  return true
+  local is_decided, refusal = decide(gate, first.task, now)
+  if is_decided then
+    first.refusal = refusal
+    leave_queue(first.task)
+    gate.gates.loop:wake(first.task)
+  end
+  return is_decided
 end
 
 --- Gives free places to waiting tasks, one to each host in turn.
 function Gates:serve()
   local now, passed = self.clock(), 0
-  while passed < #self.in_turn and self.under_way < self.most do
-    self.turn = self.turn % #self.in_turn + 1
-    passed = serve_one(self.in_turn[self.turn], now) and 0 or passed + 1
+  while passed < #self.hosts and self.under_way < self.most do
+    self.turn = self.turn % #self.hosts + 1
+    passed = serve_one(self.hosts[self.turn], now) and 0 or passed + 1
   end
+end
+
+--- Called by the loop when the timer expires.
+function Gate:due()
+  self.gates:serve()
 end
 
 --- Waits for a place. Called in the task's coroutine. `Gates:leave` is to be called in every case
@@ -162,24 +142,24 @@ end
 ---@return "CIRCUIT_OPEN"|"TENANT_CIRCUIT_OPEN"|"DEADLINE"|nil refusal nil: the task has a place. DEADLINE: the
 --- deadline has passed, or something else has woken the task
 function Gate:enter(task, now, deadline)
-  local gates = self.gates
+  local gates, queue = self.gates, self.queue
   if task.circuit and now < task.circuit.retry_at then
     return "TENANT_CIRCUIT_OPEN"
-  elseif gates.under_way < gates.most and self.queue.count == 0 and opens_at(self) <= now then
-    return take_place(self, task)
-  elseif is_given_up(self, now) then
-    return "CIRCUIT_OPEN"
+  elseif gates.under_way < gates.most and queue.count == 0 then
+    local is_decided, refusal = decide(self, task, now)
+    if is_decided then
+      return refusal
+    end
   end
-  local turn = enter_queue(self, task)
-  set_timer(self, now)
+  local turn = { task = task, gate = self }
+  task.turn, gates.waiting = turn, gates.waiting + 1
+  queue:set(turn, 0)
   if deadline < math.huge then
     gates.loop.timers:set(task, deadline)
   end
   coroutine.yield(Loop.parked)
   leave_queue(task)
-  if not task.gate then
-    return turn.is_refused and "CIRCUIT_OPEN" or "DEADLINE"
-  end
+  return not task.gate and (turn.refusal or "DEADLINE") or nil
 end
 
 --- Releases the task's place, if it has one, for the next task in the queue.
