@@ -35,18 +35,16 @@ local retries_of_success = 0.2
 -- Seconds for which requests wait while the circuit of their host is open, before they fail.
 local patience = 60
 
----@param loop autopilot.fleet.Loop
----@param given autopilot.FleetOptions
+---@param fleet autopilot.Fleet with its loop
 ---@param retry_budget autopilot.RetryBudget? gets a share of a retry for each request that succeeds
----@param tell fun(event_type: string, event: table)
-function Gates.new(loop, given, retry_budget, tell)
+function Gates.new(fleet, retry_budget)
+  local most = fleet.options.concurrency
   return setmetatable({
-    loop = loop,
-    clock = given.clock,
-    most = given.concurrency,
-    most_for_a_host = math.min(given.concurrency, given.host_concurrency or math.huge),
+    fleet = fleet,
+    timers = fleet.loop.timers,
+    most = most,
+    most_for_a_host = math.min(most, fleet.options.host_concurrency or math.huge),
     retry_budget = retry_budget,
-    tell = tell,
     hosts = {}, -- gates, by number and by host
     turn = 0, -- number of the one that was served last
     under_way = 0,
@@ -93,7 +91,7 @@ local function decide(gate, task, now)
   end
   local moment = math.min(opens_at, opened_at and opened_at + patience or math.huge)
   if moment < math.huge then
-    gates.loop.timers:set(gate, moment)
+    gates.timers:set(gate, moment)
   end
   return false
 end
@@ -118,14 +116,14 @@ local function serve_one(gate, now)
   if is_decided then
     first.refusal = refusal
     leave_queue(first.task)
-    gate.gates.loop:wake(first.task)
+    gate.gates.fleet.loop:wake(first.task)
   end
   return is_decided
 end
 
 --- Gives free places to waiting tasks, one to each host in turn.
 function Gates:serve()
-  local now, passed = self.clock(), 0
+  local now, passed = self.fleet.clock(), 0
   while passed < #self.hosts and self.under_way < self.most do
     self.turn = self.turn % #self.hosts + 1
     passed = serve_one(self.hosts[self.turn], now) and 0 or passed + 1
@@ -155,7 +153,7 @@ function Gate:enter(task, now, deadline)
   task.turn, gates.waiting = turn, gates.waiting + 1
   queue:set(turn, 0)
   if deadline < math.huge then
-    gates.loop.timers:set(task, deadline)
+    gates.timers:set(task, deadline)
   end
   coroutine.yield(Loop.parked)
   leave_queue(task)
@@ -176,10 +174,10 @@ function Gates:leave(task)
 end
 
 --- Counts a failure of a tenant.
-local function tenant_failed(gates, task, now)
+local function tenant_failed(fleet, task, now)
   task.circuit = task.circuit or Circuit.new(tenant_failures, tenant_pause, longest_tenant_pause)
   if task.circuit:failed(now) then
-    gates.tell("circuit_opened", { tenant = task.key, seconds = tenant_pause })
+    fleet:emit("circuit_opened", { tenant = task.key, seconds = tenant_pause })
   end
 end
 
@@ -190,24 +188,25 @@ end
 ---@param was_reached boolean? without a status: false when the host could not be reached, nil when the
 --- request had no time to find out
 function Gate:learn(task, sent_at, status, retry_after, was_reached)
-  local gates, now, circuit = self.gates, self.gates.clock(), self.circuit
+  local gates, circuit = self.gates, self.circuit
+  local fleet, now = gates.fleet, gates.fleet.clock()
   if not status then
     -- While a host is being tried, a request that had no time to find out counts as a failure.
     local counts = was_reached == false or (was_reached == nil and circuit.opened_at)
     if counts and circuit:failed(now) then
-      gates.tell("circuit_opened", { host = self.host })
+      fleet:emit("circuit_opened", { host = self.host })
     end
-    return was_reached ~= nil and tenant_failed(gates, task, now)
+    return was_reached ~= nil and tenant_failed(fleet, task, now)
   end
   circuit:succeeded()
   if not Pace.is_throttling(status, retry_after) then
     self.pace:succeeded(sent_at)
   elseif self.pace:throttle(task.key, sent_at, now, retry_after) then
     local seconds = self.pace.resume_at - now
-    gates.tell("slowed_down", { host = self.host, limit = self.pace.limit, seconds = seconds })
+    fleet:emit("slowed_down", { host = self.host, limit = self.pace.limit, seconds = seconds })
   end
   if status >= 500 then
-    return tenant_failed(gates, task, now)
+    return tenant_failed(fleet, task, now)
   end
   task.circuit = nil
   if status ~= 429 and gates.retry_budget then

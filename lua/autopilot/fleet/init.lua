@@ -94,15 +94,9 @@ local function new(given, level)
     results = Results.new(),
     is_running = false,
   }, Fleet)
-  self.loop = Loop.new(checked, function(task)
-    return tenant.perform(self, task)
-  end, function(task, message)
-    tenant.fail(self, task, message)
-  end)
-  self.gates = Gates.new(self.loop, checked, budget, function(event_type, event)
-    self:emit(event_type, event)
-  end)
-  self.wire = Wire.new(self.loop, self.gates, checked)
+  self.loop = Loop.new(self)
+  self.gates = Gates.new(self, budget)
+  self.wire = Wire.new(self)
   local state = checked.state
   if not state or state.note then
     self.state = state

@@ -5,6 +5,7 @@
 -- code may, is resumed after `shortest_sleep`. Only the function `wait` differs between plain Lua and an event loop.
 
 local Timers = require "autopilot.fleet.timers"
+local tenant = require "autopilot.fleet.tenant"
 
 ---@class autopilot.fleet.Task one tenant in progress
 ---@field thread thread? nil: it has not begun, has ended or was abandoned
@@ -36,20 +37,18 @@ local longest_wait = 0.5
 -- memory of thousands of sleepers has doubled.
 local collected_at_sleep = 64
 
----@param given autopilot.FleetOptions whose `clock`, `sleep` and `wait` it uses
----@param perform fun(task: autopilot.fleet.Task) what a task does; runs in its coroutine
----@param failed fun(task: autopilot.fleet.Task, message: any) called when it raised, and so has ended
-function Loop.new(given, perform, failed)
+---@param fleet autopilot.Fleet
+function Loop.new(fleet)
   local function work(task)
     while true do
-      perform(task)
+      tenant.perform(fleet, task)
       task = coroutine.yield(ended)
     end
   end
   return setmetatable({
-    options = given,
+    fleet = fleet,
+    options = fleet.options,
     work = work,
-    failed = failed,
     idle = {},
     timers = Timers.new(),
     transfers = {},
@@ -67,7 +66,7 @@ local function resume(self, task, value)
     return -- its own code has abandoned it
   elseif not is_fine then
     task.thread = nil
-    self.failed(task, wanted)
+    tenant.fail(self.fleet, task, wanted)
   elseif wanted == ended then
     self.idle[#self.idle + 1], task.thread = task.thread, nil
   elseif wanted ~= nil and wanted == task.transfer then

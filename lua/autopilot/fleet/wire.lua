@@ -18,11 +18,10 @@ Wire.__index = Wire
 
 local default_timeout = { connect = 10, total = 60 }
 
----@param loop autopilot.fleet.Loop whose transfer set it makes
----@param gates autopilot.fleet.Gates
----@param given autopilot.FleetOptions
-function Wire.new(loop, gates, given)
-  local self = { loop = loop, gates = gates, options = given, is_cancelled = false }
+---@param fleet autopilot.Fleet with its gates and its loop, whose transfer set it makes
+function Wire.new(fleet)
+  local self = { loop = fleet.loop, gates = fleet.gates, options = fleet.options }
+  self.is_cancelled = false
   return setmetatable(self, Wire)
 end
 
