@@ -14,7 +14,7 @@ local tenant = require "autopilot.fleet.tenant"
 
 ---@class autopilot.fleet.Loop
 ---@field current autopilot.fleet.Task? whose code runs now
----@field set any? the transfer set
+---@field set any? the transfer set, which the wire makes
 ---@field idle thread[] coroutines of tasks that have ended, for the next ones
 ---@field timers autopilot.fleet.Timers tasks, and other items with a method `due`
 ---@field package transfers table<any, autopilot.fleet.Task> the task that waits for each
@@ -124,11 +124,6 @@ function Loop:discard_transfers()
     finish(self, transfer)
     transfer = next(self.transfers)
   end
-end
-
---- Forgets the transfer set and its transfers, because it was closed.
-function Loop:forget_set()
-  self.set, self.transfers = nil, {}
 end
 
 --- Resumes every task that can go on now.

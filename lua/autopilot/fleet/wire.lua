@@ -12,7 +12,6 @@ local options = require "autopilot.base.options"
 
 ---@class autopilot.fleet.Wire: autopilot.Drive
 ---@field is_cancelled boolean nothing more is sent
----@field package longest_delivery number? see `Wire:begin`
 local Wire = {}
 Wire.__index = Wire
 
@@ -137,17 +136,11 @@ end
 --- Adds a prepared request to the transfer set, and waits for its end.
 local function transfer(self, attempt, prepared)
   local loop = self.loop
-  if not loop.set then
-    local set, failure = curl.transfer_set {
-      concurrency = self.options.concurrency,
-      unacknowledged = self.longest_delivery,
-    }
-    if not set then
-      return nil, failure
-    end
-    loop.set, self.process = set, core.process_id()
+  local set, failure = curl.set_of(loop, self.set_options)
+  if not set then
+    return nil, failure
   end
-  local added = loop.set:add(prepared, attempt)
+  local added = set:add(prepared, attempt)
   loop.current.transfer = added
   coroutine.yield(added)
   return added:result()
@@ -184,24 +177,19 @@ function Wire:wrap(inner)
   end
 end
 
---- Called when a run begins. A set made before a fork is not used in the child.
+--- Called when a run begins.
 ---@param longest_delivery number? seconds after its sending in which a request may still arrive; nil: no limit
 function Wire:begin(longest_delivery)
-  self.longest_delivery = longest_delivery
+  local concurrency = self.options.concurrency
+  self.set_options = { concurrency = concurrency, unacknowledged = longest_delivery }
   self.is_cancelled = false
-  if self.loop.set and self.process ~= core.process_id() then
-    self.loop:forget_set()
-  end
 end
 
 --- Closes all connections. Requests under way are abandoned.
 function Wire:close()
-  local set, is_ours = self.loop.set, self.process == core.process_id()
   self.is_cancelled = true -- until the next run
-  self.loop:forget_set()
-  if set and is_ours then
-    set:close()
-  end
+  self.loop.transfers = {}
+  curl.close_set(self.loop)
 end
 
 return Wire
