@@ -188,13 +188,13 @@ end
 --- Writes reports of tenants, and releases parts, as far as the worker still holds the parts.
 ---@param batch string an id that stays the same while the reports are written again, perhaps with later ones, because
 -- it is not known whether they were written
----@param holds autopilot.fleet.Hold[]; their `reports` are JSON of `{ key =, report =, is_refused =, cooldown = }`
+---@param holds table<autopilot.fleet.Hold, true> their `reports` are JSON of `{ key =, report =, is_refused =, cooldown = }`
 ---@param cooldown number seconds: the longest cooldown that a report can contain
 ---@return table<integer, true> lost numbers of parts whose reports could not be written: another worker took them
 function shared_run.write(opened, id, worker, batch, holds, cooldown)
   local given, lost = {}, {}
-  for index, hold in ipairs(holds) do
-    given[index] = {
+  for hold in pairs(holds) do
+    given[#given + 1] = {
       part = hold.number,
       count = #hold.reports,
       ok = hold.ok,
