@@ -53,7 +53,6 @@ function Gates.new(fleet, retry_budget)
 end
 
 --- The gate of the host in a URL.
----@param url string
 function Gates:of(url)
   local host = url:match "^%a+://[^/]*" or url
   local gate = self.hosts[host]

@@ -154,8 +154,7 @@ local function read_row(part, taken_for, written_for, reports, is_of_run, is_of_
   end
 end
 
---- Reads what is known of the tenants of some parts.
----@param parts table<integer, autopilot.fleet.TakenPart> by number; their tenants are added
+--- Adds to some parts, by number, what is known of their tenants.
 local function read_reports(opened, id, parts)
   local numbers = {}
   for number in pairs(parts) do
@@ -170,10 +169,8 @@ local function read_reports(opened, id, parts)
   end
 end
 
---- Takes parts that no living worker holds, and reads what is known of their tenants.
+--- Takes some of the parts with these numbers that no living worker holds, with what is known of their tenants.
 ---@param seconds number of the lease
----@param numbers integer[] parts that are wanted
----@param most integer how many of them are taken
 ---@return table<integer, autopilot.fleet.TakenPart> by number
 function shared_run.take(opened, id, worker, seconds, numbers, most)
   local parts = {}
@@ -225,7 +222,8 @@ end
 -- number of tenants that are done, and whether a newer run has taken the place of this one
 function shared_run.renew(opened, id, worker, seconds)
   local kept, is_enlisted = {}, false
-  for _, row in ipairs((run(opened, renew, seconds, id, worker))) do
+  local rows = run(opened, renew, seconds, id, worker)
+  for _, row in ipairs(rows) do
     kept[row[1]] = true
     is_enlisted = is_enlisted or row[1] < 0
   end

@@ -30,7 +30,7 @@ local state = {}
 
 ---@class autopilot.fleet.State
 ---@field started_at number Unix time at which this run was started, perhaps by another process
----@field is_file boolean? it is a file
+---@field is_file boolean? false for a database that machines share
 ---@field done_before integer tenants that were done before this process took the run up
 ---@field lost string? why something could not be written
 local State = { is_file = true }
@@ -127,19 +127,15 @@ local function run(self, sql, ...)
   return rows
 end
 
---- Runs one SQL statement with its parameters.
+--- The same; returns nil and a message instead of raising an error.
 ---@package
----@return any[][]? rows
----@return string? message
 function State:run(sql, ...)
   return caught(run, self, sql, ...)
 end
 
 --- Runs a function as one transaction: all of what it writes is in the file afterwards, or nothing.
+-- Returns true, or nil and a message.
 ---@package
----@param change fun() its first error ends it
----@return boolean? done
----@return string? message
 function State:transaction(change)
   return caught(function()
     run(self, "BEGIN IMMEDIATE")
@@ -168,10 +164,8 @@ local function key_of(self, key)
   return self.prefix .. key:lower()
 end
 
---- The report of a tenant that is done in this run, as it was noted, with `recalled` set; nil for any other.
----@param key string
----@return autopilot.Report?
----@return string? message why that cannot be read; nil when the tenant is not done
+--- The report of a tenant that is done in this run, as it was noted, with `recalled` set; nil for any other. Nil and a
+-- message if that cannot be read.
 function State:known(key)
   local rows, message = self:run(read_tenant, self.run_id, key_of(self, key))
   local text = rows and rows[1] and rows[1][1]
@@ -182,9 +176,7 @@ function State:known(key)
   return known, not known and "what it says of this tenant is damaged" or nil
 end
 
---- When the tenant's cooldown ends; nil when it has ended, or none is known.
----@param key string
----@return number? retry_at Unix time
+--- When the tenant's cooldown ends, in Unix time; nil when it has ended, or none is known.
 function State:cooldown(key)
   local rows, now = self:run(read_cooldown, key_of(self, key)), self.now()
   local ends = rows and rows[1] and rows[1][1]
@@ -206,19 +198,13 @@ function State:posted(key)
 end
 
 --- Notes that a request for a sync of the tenant is about to be sent, in case the process ends before the
--- answer comes; and what the record showed before. The first note of a run stays.
----@param key string
----@param seen number? the newest trigger in it, the service's clock
+-- answer comes; and the newest trigger that the record showed before. The first note of a run stays.
 function State:note_posting(key, seen)
   note_loss(self, self:run(note_asked, self.run_id, key_of(self, key), self.now(), seen))
 end
 
---- Stores a report. When this returns, the report survives the end of this process; after a few seconds and another
--- report, a loss of power as well.
----@param key string
----@param given autopilot.Report
----@return boolean? done
----@return string? message the first one is kept in `lost` too
+--- Stores a report. When this returns true, the report survives the end of this process; after a few seconds and
+-- another report, a loss of power as well. Else it returns nil and a message.
 function State:note(key, given)
   local now, full_key = self.now(), key_of(self, key)
   local ends = noted.cooldown_end_of(given, now, self.cooldown_length)
@@ -240,9 +226,7 @@ end
 
 -- ---- The run -----------------------------------------------------------------------------------------
 
---- Writes all notes durably, to survive a loss of power.
----@return boolean? done
----@return string? message
+--- Writes all notes durably, to survive a loss of power. Returns true, or nil and a message.
 function State:flush()
   self.synced_at = self.now()
   return note_loss(self, self:run "PRAGMA wal_checkpoint(FULL)")

@@ -29,9 +29,6 @@ local function reader_of(list)
 end
 
 --- Id and key of a tenant, or nil when it has none. The key differs for the same id in different clouds.
----@param tenant autopilot.fleet.Tenant
----@return string? id
----@return string? key
 function Tenants.identify(tenant)
   local id, cloud = tenant, nil
   if type(tenant) == "table" then
@@ -47,8 +44,6 @@ end
 local modulus = 2147483647 -- a prime; products stay exact in a double
 
 --- A number from 0 to 1 for each tenant: always the same one, and all tenants evenly distributed.
----@param key string
----@return number
 function Tenants.fraction_of(key)
   local hash = 5381
   for index = 1, #key do
@@ -60,7 +55,7 @@ function Tenants.fraction_of(key)
   return hash / modulus
 end
 
----@param source any see `autopilot.FleetOptions`
+---@param source any see the option `tenants`
 ---@param spread number seconds, from now on
 ---@param clock fun(): number
 function Tenants.new(source, spread, clock)
@@ -100,10 +95,8 @@ local function read_next(self)
   self.read = self.is_pending and self.read or nil
 end
 
---- The next tenant of the list; with `spread`, the next one whose start time has come. Nil when no tenant is
--- ready now.
----@param is_late boolean? do not wait for the time of those that were read
----@return autopilot.fleet.Tenant?
+--- The next tenant of the list; with `spread`, the next one whose start time has come, or with `is_late` any one. Nil
+-- when no tenant is ready now.
 function Tenants:take(is_late)
   if self.spread <= 0 then
     return read_next(self)
@@ -125,7 +118,6 @@ function Tenants:take(is_late)
 end
 
 --- The time before which the next tenant must not be begun; nil if no tenant waits for a time.
----@return number?
 function Tenants:next_start()
   local first = self.starts:first()
   return first and first.due_at > self.clock() and first.due_at or nil
