@@ -107,7 +107,7 @@ end
 
 --- Wakes the first task of a queue if its request is decided about.
 local function serve_one(gate, now)
-  local first = gate.queue:first()
+  local first = gate.queue[1]
   if not first then
     return false
   end

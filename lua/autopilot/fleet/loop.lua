@@ -134,7 +134,7 @@ function Loop:step()
     finish(self, transfer)
     transfer = set:take()
   end
-  local clock, item = self.options.clock(), timers:first()
+  local clock, item = self.options.clock(), timers[1]
   while item and item.due_at <= clock do
     timers:remove(item)
     if item.due then
@@ -142,7 +142,7 @@ function Loop:step()
     else
       resume(self, item)
     end
-    item = timers:first()
+    item = timers[1]
   end
 end
 
@@ -156,7 +156,7 @@ end
 --- Waits until a task may be able to continue, at most until that time.
 ---@param time number? of the clock
 function Loop:wait(time)
-  local given, first = self.options, self.timers:first()
+  local given, first = self.options, self.timers[1]
   time = math.min(time or math.huge, first and first.due_at or math.huge)
   local seconds = math.max(0, time - given.clock())
   if next(self.transfers) then

@@ -175,20 +175,14 @@ end
 --- Returns the arguments for the operation, with its time limited to what is left until the fleet's deadline; and that
 -- time in seconds, if it has a limit of its own. Sets the task's deadline.
 local function arguments_of(fleet, task)
-  local given = fleet.options.arguments(task.tenant)
-  local limit = limits[fleet.operation_name]
-  if not limit then
-    task.deadline = fleet.deadline
-    return given
-  end
-  local clock = fleet.clock()
-  local seconds = given and given[limit.name] or limit.default
-  local left = fleet.deadline and fleet.deadline - clock
-  task.knows_deadline = seconds ~= nil or not (given and given.wait)
-  if left and (not seconds or left < seconds) then
+  local given, clock = fleet.options.arguments(task.tenant), fleet.clock()
+  local limit, left = limits[fleet.operation_name], fleet.deadline and fleet.deadline - clock
+  local seconds = limit and (given and given[limit.name] or limit.default)
+  task.knows_deadline = seconds ~= nil or (limit and not (given and given.wait)) or false
+  if limit and left and (not seconds or left < seconds) then
     seconds, given = left, merged(given, { [limit.name] = left })
   end
-  task.deadline = type(seconds) == "number" and clock + seconds or nil
+  task.deadline = type(seconds) == "number" and clock + seconds or fleet.deadline
   return given, seconds
 end
 

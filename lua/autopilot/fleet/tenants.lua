@@ -110,7 +110,7 @@ function Tenants:take(is_late)
     local _, key = Tenants.identify(tenant)
     starts:set({ tenant = tenant }, self.began + self.spread * Tenants.fraction_of(key or ""))
   end
-  local first = starts:first()
+  local first = starts[1]
   if first and (is_late or first.due_at <= self.clock()) then
     starts:remove(first)
     return first.tenant
@@ -119,7 +119,7 @@ end
 
 --- The time before which the next tenant must not be begun; nil if no tenant waits for a time.
 function Tenants:next_start()
-  local first = self.starts:first()
+  local first = self.starts[1]
   return first and first.due_at > self.clock() and first.due_at or nil
 end
 
