@@ -139,7 +139,6 @@ build = {
     ["autopilot.emulator.tenant_syncs"] = "lua/autopilot/emulator/tenant_syncs.lua",
     ["autopilot.fleet"] = "lua/autopilot/fleet/init.lua",
     ["autopilot.fleet.circuit"] = "lua/autopilot/fleet/circuit.lua",
-    ["autopilot.fleet.database"] = "lua/autopilot/fleet/database.lua",
     ["autopilot.fleet.gate"] = "lua/autopilot/fleet/gate.lua",
     ["autopilot.fleet.loop"] = "lua/autopilot/fleet/loop.lua",
     ["autopilot.fleet.noted"] = "lua/autopilot/fleet/noted.lua",

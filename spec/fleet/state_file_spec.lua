@@ -221,7 +221,7 @@ describe("a fleet with a state file", function()
   --- Runs a fleet whose state is open, and had such a thing done to it.
   local function report_with(damage, given)
     local state = assert(fleet_state.open { path = path })
-    state.database:run(damage)
+    state:run(damage)
     local options = overlay({ state = state }, given)
     local report = only_report(fleet_of({ "a.example" }, options))
     state:close()

@@ -247,11 +247,11 @@ describe("autopilot.fleet.state", function()
     local state = file:open()
     state:note("a", started "a")
     assert.same({}, { state:known "b" })
-    state.database:run "UPDATE tenant SET report = '{'"
+    state:run "UPDATE tenant SET report = '{'"
     local known, message = state:known "a"
     assert.is_nil(known)
     assert.equal("what it says of this tenant is damaged", message)
-    state.database:run "DROP TABLE tenant"
+    state:run "DROP TABLE tenant"
     known, message = state:known "b"
     assert.is_nil(known)
     assert.matches("^it cannot be used: .*no such table", message)

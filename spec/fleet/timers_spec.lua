@@ -25,8 +25,8 @@ end
 
 local function take_all(timers)
   local taken = {}
-  while timers:first() do
-    local item = timers:first()
+  while timers[1] do
+    local item = timers[1]
     assert.are.equal(item.moment, item.due_at)
     timers:remove(item)
     taken[#taken + 1] = item.index

@@ -5,7 +5,7 @@
 
 ---@class autopilot.fleet.Circuit
 ---@field opened_at number? when it opened; nil: it is closed, and requests may be sent
----@field retry_at number? when the next request may be sent
+---@field retry_at number when the next request may be sent; -infinity while it is closed
 local Circuit = {}
 Circuit.__index = Circuit
 
@@ -13,20 +13,14 @@ Circuit.__index = Circuit
 ---@param first_pause number seconds before the first try; doubles with each try that fails
 ---@param longest number seconds of a pause at most
 function Circuit.new(threshold, first_pause, longest)
-  local self =
-    setmetatable({ threshold = threshold, first_pause = first_pause, longest = longest }, Circuit)
-  self:succeeded()
-  return self
-end
-
---- Whether a request may be sent. While the circuit is open, its user sends one at a time.
-function Circuit:allows(now)
-  return not self.opened_at or now >= self.retry_at
+  local self = { threshold = threshold, first_pause = first_pause, longest = longest }
+  Circuit.succeeded(self)
+  return setmetatable(self, Circuit)
 end
 
 --- Records a success, which closes it.
 function Circuit:succeeded()
-  self.failures, self.opened_at, self.retry_at = 0, nil, nil
+  self.failures, self.opened_at, self.retry_at = 0, nil, -math.huge
   self.pause = self.first_pause
 end
 

@@ -14,7 +14,7 @@ local Timers = require "autopilot.fleet.timers"
 ---@field gates autopilot.fleet.Gates
 ---@field host string
 ---@field under_way integer requests
----@field package queue autopilot.fleet.Timers entries `{ task =, gate =, is_refused = }`, all for the same time, so
+---@field package queue autopilot.fleet.Timers entries `{ task =, gate =, refusal = }`, all for the same time, so
 --- that they keep the order in which they were added
 local Gate = {}
 Gate.__index = Gate
@@ -35,31 +35,27 @@ local retries_of_success = 0.2
 -- Seconds for which requests wait while the circuit of their host is open, before they fail.
 local patience = 60
 
----@param loop autopilot.fleet.Loop
----@param given autopilot.FleetOptions
+---@param fleet autopilot.Fleet with its loop
 ---@param retry_budget autopilot.RetryBudget? gets a share of a retry for each request that succeeds
----@param tell fun(event_type: string, event: table)
-function Gates.new(loop, given, retry_budget, tell)
+function Gates.new(fleet, retry_budget)
+  local most = fleet.options.concurrency
   return setmetatable({
-    loop = loop,
-    clock = given.clock,
-    most = given.concurrency,
-    most_for_a_host = math.min(given.concurrency, given.host_concurrency or math.huge),
+    fleet = fleet,
+    timers = fleet.loop.timers,
+    most = most,
+    most_for_a_host = math.min(most, fleet.options.host_concurrency or math.huge),
     retry_budget = retry_budget,
-    tell = tell,
-    by_host = {},
-    in_turn = {}, -- the same gates
-    turn = 0,
+    hosts = {}, -- gates, by number and by host
+    turn = 0, -- number of the one that was served last
     under_way = 0,
     waiting = 0,
   }, Gates)
 end
 
 --- The gate of the host in a URL.
----@param url string
 function Gates:of(url)
   local host = url:match "^%a+://[^/]*" or url
-  local gate = self.by_host[host]
+  local gate = self.hosts[host]
   if not gate then
     gate = setmetatable({
       gates = self,
@@ -69,58 +65,34 @@ function Gates:of(url)
       pace = Pace.new(self.most_for_a_host),
       circuit = Circuit.new(host_failures, host_pause, longest_host_pause),
     }, Gate)
-    self.by_host[host] = gate
-    table.insert(self.in_turn, gate)
+    self.hosts[host] = gate
+    table.insert(self.hosts, gate)
   end
   return gate
 end
 
---- Whether requests that wait for this host are to fail: its circuit has been open for too long.
-local function is_given_up(gate, now)
-  local opened_at = gate.circuit.opened_at
-  return opened_at ~= nil and now - opened_at >= patience
-end
-
---- Whether the host may be sent a request now.
-local function is_open(gate, now)
-  local circuit = gate.circuit
-  if circuit.opened_at and (gate.under_way > 0 or not circuit:allows(now)) then
-    return false
+--- Decides about the request of a task: gives it a place, or refuses it because its host has not answered for too
+-- long. Else sets a timer for the time at which that may change although no request has ended.
+---@return boolean is_decided
+---@return "CIRCUIT_OPEN"? refusal
+local function decide(gate, task, now)
+  local gates, circuit, pace = gate.gates, gate.circuit, gate.pace
+  local opened_at, opens_at = circuit.opened_at, math.max(pace.resume_at, circuit.retry_at)
+  if gate.under_way + 1 > pace.limit or (opened_at and gate.under_way > 0) then
+    opens_at = math.huge -- when a request has ended
   end
-  return gate.pace:allows(gate.under_way, now)
-end
-
---- Sets a timer for the time at which the host may be sent a request, or its requests fail. It serves the
--- queue again if no request has ended until then.
-local function set_timer(gate, now)
-  local circuit, moment = gate.circuit, gate.pace.resume_at
-  if circuit.opened_at and gate.under_way == 0 then
-    moment = math.max(moment or 0, circuit.retry_at)
+  if opens_at <= now then
+    gates.under_way, gate.under_way = gates.under_way + 1, gate.under_way + 1
+    task.gate = gate
+    return true
+  elseif opened_at and now - opened_at >= patience then
+    return true, "CIRCUIT_OPEN"
   end
-  if circuit.opened_at and now - circuit.opened_at < patience then
-    moment = math.min(moment or math.huge, circuit.opened_at + patience)
+  local moment = math.min(opens_at, opened_at and opened_at + patience or math.huge)
+  if moment < math.huge then
+    gates.timers:set(gate, moment)
   end
-  if moment and moment > now then
-    gate.gates.loop.timers:set(gate, moment)
-  end
-end
-
---- Called by the loop when the timer expires.
-function Gate:due()
-  self.gates:serve()
-end
-
-local function take_place(gate, task)
-  local gates = gate.gates
-  gates.under_way, gate.under_way = gates.under_way + 1, gate.under_way + 1
-  task.gate = gate
-end
-
-local function enter_queue(gate, task)
-  task.turn = { task = task, gate = gate }
-  gate.queue:set(task.turn, 0)
-  gate.gates.waiting = gate.gates.waiting + 1
-  return task.turn
+  return false
 end
 
 --- Removes a task from its queue, if it is in one.
@@ -133,31 +105,33 @@ local function leave_queue(task)
   end
 end
 
---- Wakes the first task of a queue, with a place or because the requests to its host fail.
+--- Wakes the first task of a queue if its request is decided about.
 local function serve_one(gate, now)
-  local first = gate.queue:first()
+  local first = gate.queue[1]
   if not first then
     return false
-  elseif is_open(gate, now) then
-    take_place(gate, first.task)
-  elseif is_given_up(gate, now) then
-    first.is_refused = true
-  else
-    set_timer(gate, now)
-    return false
   end
-  leave_queue(first.task)
-  gate.gates.loop:wake(first.task)
-  return true
+  local is_decided, refusal = decide(gate, first.task, now)
+  if is_decided then
+    first.refusal = refusal
+    leave_queue(first.task)
+    gate.gates.fleet.loop:wake(first.task)
+  end
+  return is_decided
 end
 
 --- Gives free places to waiting tasks, one to each host in turn.
 function Gates:serve()
-  local now, passed = self.clock(), 0
-  while passed < #self.in_turn and self.under_way < self.most do
-    self.turn = self.turn % #self.in_turn + 1
-    passed = serve_one(self.in_turn[self.turn], now) and 0 or passed + 1
+  local now, passed = self.fleet.clock(), 0
+  while passed < #self.hosts and self.under_way < self.most do
+    self.turn = self.turn % #self.hosts + 1
+    passed = serve_one(self.hosts[self.turn], now) and 0 or passed + 1
   end
+end
+
+--- Called by the loop when the timer expires.
+function Gate:due()
+  self.gates:serve()
 end
 
 --- Waits for a place. Called in the task's coroutine. `Gates:leave` is to be called in every case
@@ -165,25 +139,24 @@ end
 ---@return "CIRCUIT_OPEN"|"TENANT_CIRCUIT_OPEN"|"DEADLINE"|nil refusal nil: the task has a place. DEADLINE: the
 --- deadline has passed, or something else has woken the task
 function Gate:enter(task, now, deadline)
-  local gates = self.gates
-  if task.circuit and not task.circuit:allows(now) then
+  local gates, queue = self.gates, self.queue
+  if task.circuit and now < task.circuit.retry_at then
     return "TENANT_CIRCUIT_OPEN"
-  elseif gates.under_way < gates.most and self.queue.count == 0 and is_open(self, now) then
-    take_place(self, task)
-    return nil
-  elseif is_given_up(self, now) then
-    return "CIRCUIT_OPEN"
+  elseif gates.under_way < gates.most and queue.count == 0 then
+    local is_decided, refusal = decide(self, task, now)
+    if is_decided then
+      return refusal
+    end
   end
-  local turn = enter_queue(self, task)
-  set_timer(self, now)
+  local turn = { task = task, gate = self }
+  task.turn, gates.waiting = turn, gates.waiting + 1
+  queue:set(turn, 0)
   if deadline < math.huge then
-    gates.loop.timers:set(task, deadline)
+    gates.timers:set(task, deadline)
   end
   coroutine.yield(Loop.parked)
   leave_queue(task)
-  if not task.gate then
-    return turn.is_refused and "CIRCUIT_OPEN" or "DEADLINE"
-  end
+  return not task.gate and (turn.refusal or "DEADLINE") or nil
 end
 
 --- Releases the task's place, if it has one, for the next task in the queue.
@@ -200,10 +173,10 @@ function Gates:leave(task)
 end
 
 --- Counts a failure of a tenant.
-local function tenant_failed(gates, task, now)
+local function tenant_failed(fleet, task, now)
   task.circuit = task.circuit or Circuit.new(tenant_failures, tenant_pause, longest_tenant_pause)
   if task.circuit:failed(now) then
-    gates.tell("circuit_opened", { tenant = task.key, seconds = tenant_pause })
+    fleet:emit("circuit_opened", { tenant = task.key, seconds = tenant_pause })
   end
 end
 
@@ -214,24 +187,25 @@ end
 ---@param was_reached boolean? without a status: false when the host could not be reached, nil when the
 --- request had no time to find out
 function Gate:learn(task, sent_at, status, retry_after, was_reached)
-  local gates, now, circuit = self.gates, self.gates.clock(), self.circuit
+  local gates, circuit = self.gates, self.circuit
+  local fleet, now = gates.fleet, gates.fleet.clock()
   if not status then
     -- While a host is being tried, a request that had no time to find out counts as a failure.
     local counts = was_reached == false or (was_reached == nil and circuit.opened_at)
     if counts and circuit:failed(now) then
-      gates.tell("circuit_opened", { host = self.host })
+      fleet:emit("circuit_opened", { host = self.host })
     end
-    return was_reached ~= nil and tenant_failed(gates, task, now)
+    return was_reached ~= nil and tenant_failed(fleet, task, now)
   end
   circuit:succeeded()
   if not Pace.is_throttling(status, retry_after) then
     self.pace:succeeded(sent_at)
   elseif self.pace:throttle(task.key, sent_at, now, retry_after) then
     local seconds = self.pace.resume_at - now
-    gates.tell("slowed_down", { host = self.host, limit = self.pace.limit, seconds = seconds })
+    fleet:emit("slowed_down", { host = self.host, limit = self.pace.limit, seconds = seconds })
   end
   if status >= 500 then
-    return tenant_failed(gates, task, now)
+    return tenant_failed(fleet, task, now)
   end
   task.circuit = nil
   if status ~= 429 and gates.retry_budget then

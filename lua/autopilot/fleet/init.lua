@@ -47,29 +47,28 @@ local function shared_policy(checked)
   return retry.policy { budget = own }, own
 end
 
---- Opens the state file or database, if the option names one. Returns false and a message when that fails.
+--- Opens the state file or database, if the option names one. Returns a message when that fails.
 local function open_state(self)
-  local named, message = self.named_state, nil
-  if named and not self.state then
+  local message
+  if self.named_state and not self.state then
     local own = { subject = self.operation_name, now = self.now, clock = self.clock }
-    self.state, message = fleet_state.open(merged(own, named))
+    self.state, message = fleet_state.open(merged(own, self.named_state))
   end
-  return not named or self.state ~= nil, message
+  return message
 end
 
 --- Closes the state file or database. A run that is not complete can be resumed. Returns why something was not
 -- written, or nil.
 local function close_state(self, is_complete)
   local state = self.named_state and self.state
-  if not state then
-    return nil
+  if state then
+    self.state = nil
+    if is_complete then
+      state:finish()
+    end
+    state:close()
+    return state.lost
   end
-  self.state = nil
-  if is_complete then
-    state:finish()
-  end
-  state:close()
-  return state.lost
 end
 
 --- Makes a fleet. No request is sent, and no tenant is read.
@@ -86,6 +85,7 @@ local function new(given, level)
     clock = checked.clock,
     now = checked.now,
     operation_name = type(operation) == "string" and operation or "operation",
+    only_reads = operation == "status" or operation == "wait", -- asks for no sync
     operate = type(operation) == "string" and function(client, _, arguments)
       return client[operation](client, arguments)
     end or operation,
@@ -94,32 +94,18 @@ local function new(given, level)
     results = Results.new(),
     is_running = false,
   }, Fleet)
-  self.loop = Loop.new(checked, function(task)
-    return tenant.perform(self, task)
-  end, function(task, message)
-    tenant.fail(self, task, message)
-  end)
-  self.gates = Gates.new(self.loop, checked, budget, function(event_type, event)
-    self:emit(event_type, event)
-  end)
-  self.wire = Wire.new(self.loop, self.gates, checked)
+  self.loop = Loop.new(self)
+  self.gates = Gates.new(self, budget)
+  self.wire = Wire.new(self)
   local state = checked.state
-  if type(state) == "string" then
-    state = { path = state }
-  end
-  if state and not state.note then
-    self.named_state = state
-  else
+  if not state or state.note then
     self.state = state
+    return self
   end
+  self.named_state = state
   -- A run that machines share is joined when it begins.
-  if self.named_state and not fleet_state.is_shared(state.path) then
-    local is_open, message = open_state(self)
-    if not is_open then
-      return nil, message
-    end
-  end
-  return self
+  local message = not fleet_state.is_shared(state.path) and open_state(self) or nil
+  return not message and self or nil, message
 end
 
 --- Calls `on_event`. An error in it changes nothing.
@@ -148,41 +134,28 @@ function Fleet:due()
   end
 end
 
---- The reason why no further request may be sent; nil: the run goes on.
+--- Whether no further request may be sent: the run was cancelled, or its deadline has passed.
 ---@package
----@return autopilot.fleet.RunEnd?
-function Fleet:run_end()
-  if self.deadline and self.clock() >= self.deadline then
-    return "DEADLINE"
-  end
-  return self.wire.is_cancelled and "CANCELLED" or nil
-end
-
---- Returns the tenant to start next; nil if no tenant can be started now.
-local function next_tenant(self, is_late)
-  local tenants, state = self.tenants, self.state
-  if state and state.next then
-    return state:next(tenants, is_late)
-  end
-  return tenants:take(is_late)
-end
-
---- Whether a state that machines share has read tenants that it has not given to this fleet yet.
-local function has_waiting(self)
-  local state = self.state
-  return state and state.has_more and state:has_more()
+---@return boolean
+function Fleet:is_over()
+  return self.wire.is_cancelled or (self.deadline and self.clock() >= self.deadline) or false
 end
 
 --- Begins as many tenants as there is room for.
 local function begin_tenants(self)
-  local gates, most = self.gates, self.options.concurrency
-  local is_late = self:run_end() ~= nil
+  local gates, most, tenants, state = self.gates, self.options.concurrency, self.tenants, self.state
+  local is_late = self:is_over()
   local begun = 0
   while self.results:is_empty() and gates.under_way < most and gates.waiting < most do
-    local given = next_tenant(self, is_late)
+    local given
+    if state and state.next then -- machines share the tenants
+      given = state:next(tenants, is_late)
+    else
+      given = tenants:take(is_late)
+    end
     if given == nil then
-      if is_late and self.tenants.is_pending then
-        self.tenants:close() -- tenants that the source does not have yet are not waited for
+      if is_late and tenants.is_pending then
+        tenants:close() -- tenants that the source does not have yet are not waited for
       end
       return
     end
@@ -203,7 +176,7 @@ local function finish(self)
   if state and state.flush then
     protected_call(state.flush, state)
   end
-  local lost = close_state(self, not (self:run_end() or failure))
+  local lost = close_state(self, not (self:is_over() or failure))
   if lost then
     self:emit("state_error", { message = lost })
   end
@@ -212,11 +185,13 @@ local function finish(self)
   end
 end
 
---- Waits until a task can go on, or another tenant may be begun.
+--- Ends the run if all tenants are done; else waits until a task can go on, or another tenant may be begun.
 local function wait(self)
-  local tenants = self.tenants
-  if tenants.is_pending or has_waiting(self) then
+  local tenants, state = self.tenants, self.state
+  if tenants.is_pending or (state and state.has_more and state:has_more()) then
     self.loop:wait(self.clock() + between_questions)
+  elseif tenants:has_ended() and next(self.tasks) == nil then
+    finish(self)
   else
     self.loop:wait(tenants:next_start())
   end
@@ -228,11 +203,7 @@ local function next_report(self)
   while self.is_running and results:is_empty() do
     self.loop:step()
     begin_tenants(self)
-    if not results:is_empty() then
-      break
-    elseif self.tenants:has_ended() and not has_waiting(self) and next(self.tasks) == nil then
-      finish(self)
-    else
+    if results:is_empty() then
       wait(self)
     end
   end
@@ -288,8 +259,8 @@ function Fleet:run(given)
   if self.is_running then
     error("fleet:run: it is running already", 2)
   end
-  local is_open, message = open_state(self)
-  if not is_open then
+  local message = open_state(self)
+  if message then
     return nil, message
   end
   begin_run(self)

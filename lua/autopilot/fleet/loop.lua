@@ -5,6 +5,7 @@
 -- code may, is resumed after `shortest_sleep`. Only the function `wait` differs between plain Lua and an event loop.
 
 local Timers = require "autopilot.fleet.timers"
+local tenant = require "autopilot.fleet.tenant"
 
 ---@class autopilot.fleet.Task one tenant in progress
 ---@field thread thread? nil: it has not begun, has ended or was abandoned
@@ -13,7 +14,7 @@ local Timers = require "autopilot.fleet.timers"
 
 ---@class autopilot.fleet.Loop
 ---@field current autopilot.fleet.Task? whose code runs now
----@field set any? the transfer set
+---@field set any? the transfer set, which the wire makes
 ---@field idle thread[] coroutines of tasks that have ended, for the next ones
 ---@field timers autopilot.fleet.Timers tasks, and other items with a method `due`
 ---@field package transfers table<any, autopilot.fleet.Task> the task that waits for each
@@ -36,33 +37,36 @@ local longest_wait = 0.5
 -- memory of thousands of sleepers has doubled.
 local collected_at_sleep = 64
 
----@param given autopilot.FleetOptions whose `clock`, `sleep` and `wait` it uses
----@param perform fun(task: autopilot.fleet.Task) what a task does; runs in its coroutine
----@param failed fun(task: autopilot.fleet.Task, message: any) called when it raised, and so has ended
-function Loop.new(given, perform, failed)
+---@param fleet autopilot.Fleet
+function Loop.new(fleet)
   local function work(task)
     while true do
-      perform(task)
+      tenant.perform(fleet, task)
       task = coroutine.yield(ended)
     end
   end
   return setmetatable({
-    options = given,
+    fleet = fleet,
+    options = fleet.options,
     work = work,
-    failed = failed,
     idle = {},
     timers = Timers.new(),
     transfers = {},
   }, Loop)
 end
 
---- Records what the task waits for.
-local function note_yield(self, task, is_fine, wanted)
+--- Resumes a task, and records what it waits for then.
+local function resume(self, task, value)
+  local outer = self.current
+  self.current = task
+  self.timers:remove(task)
+  local is_fine, wanted = coroutine.resume(task.thread, value)
+  self.current = outer
   if not task.thread then
     return -- its own code has abandoned it
   elseif not is_fine then
     task.thread = nil
-    self.failed(task, wanted)
+    tenant.fail(self.fleet, task, wanted)
   elseif wanted == ended then
     self.idle[#self.idle + 1], task.thread = task.thread, nil
   elseif wanted ~= nil and wanted == task.transfer then
@@ -73,15 +77,6 @@ local function note_yield(self, task, is_fine, wanted)
     self.timers:set(task, is_time and wanted or clock + shortest_sleep)
     collectgarbage("step", collected_at_sleep)
   end
-end
-
-local function resume(self, task, value)
-  local outer = self.current
-  self.current = task
-  self.timers:remove(task)
-  local is_fine, wanted = coroutine.resume(task.thread, value)
-  self.current = outer
-  note_yield(self, task, is_fine, wanted)
 end
 
 --- Called when a run begins. Coroutines of an earlier run are not used again: in nginx they belong to the
@@ -121,15 +116,6 @@ local function finish(self, transfer)
   end
 end
 
-local function finish_transfers(self)
-  local set = self.set
-  local transfer = set and set:take()
-  while transfer do
-    finish(self, transfer)
-    transfer = set:take()
-  end
-end
-
 --- Ends all transfers, and resumes their tasks.
 function Loop:discard_transfers()
   local transfer = next(self.transfers)
@@ -140,14 +126,15 @@ function Loop:discard_transfers()
   end
 end
 
---- Forgets the transfer set and its transfers, because it was closed.
-function Loop:forget_set()
-  self.set, self.transfers = nil, {}
-end
-
-local function run_timers(self)
-  local timers, clock = self.timers, self.options.clock()
-  local item = timers:first()
+--- Resumes every task that can go on now.
+function Loop:step()
+  local set, timers = self.set, self.timers
+  local transfer = set and set:take()
+  while transfer do
+    finish(self, transfer)
+    transfer = set:take()
+  end
+  local clock, item = self.options.clock(), timers[1]
   while item and item.due_at <= clock do
     timers:remove(item)
     if item.due then
@@ -155,14 +142,8 @@ local function run_timers(self)
     else
       resume(self, item)
     end
-    item = timers:first()
+    item = timers[1]
   end
-end
-
---- Resumes every task that can go on now.
-function Loop:step()
-  finish_transfers(self)
-  run_timers(self)
 end
 
 --- Sends what can be sent at once, without waiting.
@@ -175,7 +156,7 @@ end
 --- Waits until a task may be able to continue, at most until that time.
 ---@param time number? of the clock
 function Loop:wait(time)
-  local given, first = self.options, self.timers:first()
+  local given, first = self.options, self.timers[1]
   time = math.min(time or math.huge, first and first.due_at or math.huge)
   local seconds = math.max(0, time - given.clock())
   if next(self.transfers) then

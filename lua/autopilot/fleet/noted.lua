@@ -6,20 +6,15 @@ local report = require "autopilot.sync.report"
 local noted = {}
 
 -- The fields of a report that are kept.
-local kept = {}
-local names = "ok operation outcome tenant tenant_id status http_version delivered "
+local kept = "ok operation outcome tenant tenant_id status http_version delivered "
   .. "confirmed_by answered_by retry_after retry_at request_id client_request_id "
   .. "activity_id service_date diagnostics error hint network gave_up elapsed "
   .. "sync_status last_sync last_manual_trigger cooldown_until cooldown_remaining "
   .. "ready service_time"
-for name in names:gmatch "%S+" do
-  kept[name] = true
-end
 
 --- The JSON text of what is kept of a report; with `about`, of that table with it in the field `report`.
 ---@param given autopilot.Report
 ---@param about table?
----@return string
 function noted.encode(given, about)
   local function encode(fields)
     if about then
@@ -28,10 +23,8 @@ function noted.encode(given, about)
     return json.encode(about or fields)
   end
   local fields = {}
-  for name, value in pairs(given) do
-    if kept[name] then
-      fields[name] = value
-    end
+  for name in kept:gmatch "%S+" do
+    fields[name] = given[name]
   end
   return encode(fields) or encode { ok = given.ok, operation = given.operation }
 end
@@ -40,7 +33,6 @@ end
 ---@param given autopilot.Report
 ---@param now number
 ---@param whole number seconds that the service wants between two syncs, with a margin
----@return number?
 function noted.cooldown_end_of(given, now, whole)
   if given.outcome == "cooldown" then
     return given.retry_at
@@ -57,8 +49,6 @@ end
 
 --- Whether the request for a sync surely started none, so that a resumed run does not look for one in the
 -- record. A tenant that was not begun says nothing about requests of an earlier process.
----@param given autopilot.Report
----@return boolean
 function noted.is_refused(given)
   local is_known = given.outcome ~= "cancelled"
     and (given.delivered == "no" or given.delivered == "yes")
@@ -68,9 +58,7 @@ function noted.is_refused(given)
   return given.operation == "sync" and not given.ok and is_known and not given.confirmed_by
 end
 
---- The report of what was kept, with `recalled` set; nil when that is damaged.
----@param fields any the decoded text
----@return autopilot.Report?
+--- The report of what was kept, as it was decoded, with `recalled` set; nil when that is damaged.
 function noted.restore(fields)
   if type(fields) ~= "table" or type(fields.ok) ~= "boolean" then
     return nil

@@ -106,6 +106,7 @@ function fleet_options.check(given, level)
     error(several:format(name), level + 1)
   end
   checked.client, checked.arguments = for_each_tenant(client), for_each_tenant(checked.arguments)
+  checked.state = type(checked.state) == "string" and { path = checked.state } or checked.state
   return checked
 end
 

@@ -6,7 +6,7 @@
 
 ---@class autopilot.fleet.Pace
 ---@field limit number requests at a time, rounded down
----@field resume_at number? no request is sent before that time
+---@field resume_at number no request is sent before that time
 local Pace = {}
 Pace.__index = Pace
 
@@ -27,6 +27,7 @@ function Pace.new(most)
     most = most,
     limit = most,
     slowed_at = -math.huge, -- when the limit was last halved
+    resume_at = -math.huge,
     throttled = {}, -- when each tenant was throttled
     part = 0, -- of the latest answers, those that were throttled: a moving average
   }, Pace)
@@ -75,17 +76,6 @@ function Pace:throttle(tenant, sent_at, now, retry_after)
   self.slowed_at, self.resume_at = now, now + pause
   self.throttled, self.part = {}, 0
   return true
-end
-
---- Whether another request may be sent.
-function Pace:allows(under_way, now)
-  if self.resume_at then
-    if now < self.resume_at then
-      return false
-    end
-    self.resume_at = nil
-  end
-  return under_way + 1 <= self.limit
 end
 
 return Pace

@@ -10,8 +10,6 @@ local reports = {}
 
 local longest_message = 490 -- characters
 
----@alias autopilot.fleet.RunEnd "DEADLINE"|"CANCELLED" why a run ended before all tenants were done
-
 local messages = {
   DEADLINE = "the deadline passed before this tenant was done",
   CANCELLED = "the run was cancelled before this tenant was done",
@@ -26,39 +24,42 @@ end
 
 --- The fleet's own report for a task.
 local function own(fleet, task, fields)
-  local operation = fleet.operation_name
-  fields.operation, fields.tenant, fields.elapsed = operation, task.id, fleet.clock() - task.began
-  if operation == "status" or operation == "wait" then
-    fields.delivered = nil -- they ask for no sync
+  fields.operation, fields.tenant = fleet.operation_name, task.id
+  fields.elapsed = fleet.clock() - task.began
+  if fleet.only_reads then
+    fields.delivered = nil
   end
   return report.new(fields)
 end
 
 --- For a tenant that is abandoned because the run ends, or was not begun.
-function reports.given_up(fleet, task, why, has_begun)
-  local operation = fleet.operation_name
-  local is_late = has_begun and why == "DEADLINE" and (operation == "wait" or operation == "ensure")
-  local gave_up = why == "DEADLINE" and "deadline" or "not_retryable"
-  if not task.has_posted then
+function reports.given_up(fleet, task, has_begun)
+  local operation, is_late = fleet.operation_name, not fleet.wire.is_cancelled
+  local why, gave_up = "CANCELLED", "not_retryable"
+  if is_late then
+    why, gave_up = "DEADLINE", "deadline"
+  end
+  if task.has_posted then
     return own(fleet, task, {
-      outcome = is_late and "timed_out" or "cancelled",
-      delivered = "no",
-      answered_by = "client",
+      outcome = "interrupted",
+      delivered = "unknown",
       gave_up = gave_up,
-      hint = not is_late and not_asked_hint(messages[why]) or nil,
+      network = {
+        stage = "receive",
+        name = why,
+        message = messages[why],
+        timeout = is_late,
+        delivered = "unknown",
+      },
     })
   end
+  local is_awaited = is_late and has_begun and (operation == "wait" or operation == "ensure")
   return own(fleet, task, {
-    outcome = "interrupted",
-    delivered = "unknown",
+    outcome = is_awaited and "timed_out" or "cancelled",
+    delivered = "no",
+    answered_by = "client",
     gave_up = gave_up,
-    network = {
-      stage = "receive",
-      name = why,
-      message = messages[why],
-      timeout = why == "DEADLINE",
-      delivered = "unknown",
-    },
+    hint = not is_awaited and not_asked_hint(messages[why]) or nil,
   })
 end
 
@@ -91,9 +92,8 @@ end
 
 --- For a tenant that an earlier process may have requested, and whose record could not be read to find out.
 ---@param failure autopilot.Report of reading the record
----@param operation string
-function reports.record_unread(failure, operation)
-  failure.operation, failure.delivered, failure.attempts = operation, "unknown", {}
+function reports.record_unread(fleet, failure)
+  failure.operation, failure.delivered, failure.attempts = fleet.operation_name, "unknown", {}
   if failure.outcome == "unreachable" or failure.outcome == "interrupted" then
     failure.outcome, failure.hint = "interrupted", nil -- a sync may have started, which a read's hint does not say
   end

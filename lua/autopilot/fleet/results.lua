@@ -22,8 +22,7 @@ function Results.new()
   }, Results)
 end
 
---- Adds a report to the queue, and counts it.
----@param is_known boolean? it comes from the state of an earlier run
+--- Adds a report to the queue, and counts it. `is_known`: it comes from the state of an earlier run.
 function Results:add(tenant, report, is_known)
   local counts, kind = self.counts, report.ok and "ok" or "failed"
   local by_outcome, outcome = counts.by_outcome, report.outcome or kind
@@ -39,9 +38,7 @@ function Results:is_empty()
   return self.last == 0
 end
 
---- Takes the oldest report out of the queue; nil when it is empty.
----@return autopilot.fleet.Tenant? tenant
----@return autopilot.Report? report
+--- Takes the oldest report out of the queue, and returns its tenant and it; nil when it is empty.
 function Results:take()
   local first = self.first
   local entry = self[first]

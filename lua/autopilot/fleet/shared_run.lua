@@ -7,14 +7,13 @@
 -- written some at a time, each time in a new row, which is kept after the run until the cooldowns in it have ended.
 -- The numbers in the tables' names change with their columns.
 --
--- Times are by the database's clock, in Unix seconds. Subjects and reports are percent-encoded where they may contain
+-- Times are by the database's clock, in Unix seconds. Subjects and reports are percent-encoded, because they may contain
 -- bytes that are no text in the database's encoding. Functions get an open `autopilot.store.Database`, and raise where
 -- a statement fails.
 
 local database = require "autopilot.store.database"
 local json = require "autopilot.base.json"
 local percent_decoded = require("autopilot.base.url").percent_decoded
-local utf8 = rawget(_G, "utf8") -- Lua 5.3 and later
 
 local shared_run = {}
 
@@ -63,12 +62,6 @@ local function run(opened, text, ...)
   return database.run(opened, (text:gsub("{%a+}", placeholders)), ...)
 end
 
---- Runs a statement; true if it has changed a row.
-local function change(opened, text, ...)
-  local _, count = run(opened, text, ...)
-  return count > 0
-end
-
 --- A list of numbers as PostgreSQL reads it.
 local function array(numbers)
   return "{" .. table.concat(numbers, ",") .. "}"
@@ -98,11 +91,8 @@ local read = [[SELECT part, {now} - taken_at, {now} - written_at, reports,
 -- for unsettled ones, in which a sync may have been requested without a report. Returns the parts whose reports are not
 -- stored, neither now nor by an earlier attempt.
 local write = [[WITH given AS (
-    SELECT * FROM ROWS FROM (
-      json_to_recordset(CAST(? AS json)) AS
-        (part INTEGER, count INTEGER, ok INTEGER, is_free BOOLEAN, is_unsettled BOOLEAN),
-      unnest(string_to_array(?, chr(10)))
-    ) AS given(part, count, ok, is_free, is_unsettled, reports)
+    SELECT * FROM json_to_recordset(CAST(? AS json)) AS given
+      (part INTEGER, count INTEGER, ok INTEGER, is_free BOOLEAN, is_unsettled BOOLEAN, reports TEXT)
   ), held AS (
     SELECT number, taken_at, round FROM autopilot_part_3
     WHERE run = {run} AND worker = ? AND number IN (SELECT part FROM given)
@@ -146,17 +136,10 @@ local forget = [[DELETE FROM autopilot_report_2 WHERE (part, id) IN (
   WHERE run NOT IN (SELECT id FROM autopilot_run_2) AND cooldown_end <= {now}
   FOR UPDATE SKIP LOCKED)]]
 
---- Percent-encodes a JSON text, unless it is known to be ASCII without percent signs.
-local function encode_reports(text)
-  local is_plain = utf8 and utf8.len(text) == #text and not text:find("%", 1, true)
-  return is_plain and text or database.encode(text)
-end
-
 --- Adds the reports in one row to the tenants of its part, where they replace those of earlier rows.
 local function read_row(part, taken_for, written_for, reports, is_of_run, is_of_round, round)
   local tenants = part.tenants
-  reports = reports:find("%", 1, true) and percent_decoded(reports) or reports
-  for _, written in ipairs(json.decode(reports)) do
+  for _, written in ipairs(json.decode(percent_decoded(reports))) do
     local tenant = tenants[written.key] or { cooldown_left = 0 }
     tenants[written.key] = tenant
     tenant.cooldown_left = math.max(tenant.cooldown_left, (written.cooldown or 0) - written_for)
@@ -171,8 +154,7 @@ local function read_row(part, taken_for, written_for, reports, is_of_run, is_of_
   end
 end
 
---- Reads what is known of the tenants of some parts.
----@param parts table<integer, autopilot.fleet.TakenPart> by number; their tenants are added
+--- Adds to some parts, by number, what is known of their tenants.
 local function read_reports(opened, id, parts)
   local numbers = {}
   for number in pairs(parts) do
@@ -187,10 +169,8 @@ local function read_reports(opened, id, parts)
   end
 end
 
---- Takes parts that no living worker holds, and reads what is known of their tenants.
+--- Takes some of the parts with these numbers that no living worker holds, with what is known of their tenants.
 ---@param seconds number of the lease
----@param numbers integer[] parts that are wanted
----@param most integer how many of them are taken
 ---@return table<integer, autopilot.fleet.TakenPart> by number
 function shared_run.take(opened, id, worker, seconds, numbers, most)
   local parts = {}
@@ -205,23 +185,23 @@ end
 --- Writes reports of tenants, and releases parts, as far as the worker still holds the parts.
 ---@param batch string an id that stays the same while the reports are written again, perhaps with later ones, because
 -- it is not known whether they were written
----@param holds autopilot.fleet.Hold[]; their `reports` are JSON of `{ key =, report =, is_refused =, cooldown = }`
+---@param holds table<autopilot.fleet.Hold, true> their `reports` are JSON of `{ key =, report =, is_refused =, cooldown = }`
 ---@param cooldown number seconds: the longest cooldown that a report can contain
 ---@return table<integer, true> lost numbers of parts whose reports could not be written: another worker took them
 function shared_run.write(opened, id, worker, batch, holds, cooldown)
-  local rows, reports, lost = {}, {}, {}
-  for index, hold in ipairs(holds) do
-    rows[index] = {
+  local given, lost = {}, {}
+  for hold in pairs(holds) do
+    given[#given + 1] = {
       part = hold.number,
       count = #hold.reports,
       ok = hold.ok,
       is_free = hold.open == 0,
       is_unsettled = hold.is_unsettled,
+      reports = database.encode("[" .. table.concat(hold.reports, ",") .. "]"),
     }
-    reports[index] = encode_reports("[" .. table.concat(hold.reports, ",") .. "]")
   end
-  local given, texts = json.encode(rows), table.concat(reports, "\n")
-  rows = run(opened, write, given, texts, id, worker, id, batch, cooldown, id, id, batch)
+  local text = json.encode(given)
+  local rows = run(opened, write, text, id, worker, id, batch, cooldown, id, id, batch)
   for _, row in ipairs(rows) do
     lost[row[1]] = true
   end
@@ -242,12 +222,16 @@ end
 -- number of tenants that are done, and whether a newer run has taken the place of this one
 function shared_run.renew(opened, id, worker, seconds)
   local kept, is_enlisted = {}, false
-  for _, row in ipairs((run(opened, renew, seconds, id, worker))) do
+  local rows = run(opened, renew, seconds, id, worker)
+  for _, row in ipairs(rows) do
     kept[row[1]] = true
     is_enlisted = is_enlisted or row[1] < 0
   end
-  local is_replaced = not is_enlisted and not change(opened, enlist, worker, seconds, id)
-  return { kept = kept, done = count(opened, id), is_replaced = is_replaced }
+  if not is_enlisted then
+    local _, changed = run(opened, enlist, worker, seconds, id)
+    is_enlisted = changed > 0
+  end
+  return { kept = kept, done = count(opened, id), is_replaced = not is_enlisted }
 end
 
 --- Ends the leases of a worker, so that other workers can take its parts.

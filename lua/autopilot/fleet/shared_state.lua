@@ -41,8 +41,8 @@ SharedState.__index = SharedState
 local default_lease = 45
 local until_renewal, until_last = 1 / 5, 2 / 3
 
--- Seconds between attempts to take parts that other machines hold, doubled after each vain attempt.
-local shortest_pause, longest_pause = 0.02, 0.5
+-- Seconds after a vain attempt to take parts that other machines hold.
+local between_looks = 0.2
 
 -- About how many tenants' parts are taken at once: doubled if the last batch took less than `moment`, else halved.
 local smallest_batch, largest_batch, moment = 64, 512, 0.2
@@ -86,7 +86,7 @@ end
 ---@return string? message
 function SharedState:flush()
   local changed = self.changed
-  if #changed == 0 then
+  if next(changed) == nil then
     return true
   end
   local lost, message =
@@ -95,10 +95,10 @@ function SharedState:flush()
   if not lost then
     return nil, message
   end
-  for _, hold in ipairs(changed) do
+  for hold in pairs(changed) do
     self.left[hold] = lost[hold.number] or self.left[hold]
     self.written = self.written + #hold.reports
-    hold.reports, hold.ok, hold.is_changed = {}, 0, false
+    hold.reports, hold.ok = {}, 0
   end
   self.changed, self.batch_id = {}, core.uuid()
   return true
@@ -122,14 +122,9 @@ end
 
 --- Marks a part to be written; removes it from those held if it has no tenant in progress. Ignores a lost part.
 local function note_change(self, hold)
-  if hold.is_lost then
-    return
-  elseif hold.open == 0 then
-    self.holds[hold.number] = nil
-  end
-  if not hold.is_changed then
-    hold.is_changed = true
-    table.insert(self.changed, hold)
+  if not hold.is_lost then
+    self.changed[hold] = true
+    self.holds[hold.number] = hold.open > 0 and hold or nil
   end
 end
 
@@ -137,9 +132,10 @@ end
 -- until the part is taken again.
 local function add_entry(self, entry)
   local hold, waiting = self.holds[entry.part], self.waiting[entry.part] or {}
-  if hold and not hold.handed_out[entry.key] and not self.entries[entry.name] then
+  if hold and not hold.handed_out[entry.key] and not self.entries[entry.key] then
     hold.handed_out[entry.key], hold.open = true, hold.open + 1
-    entry.hold, self.entries[entry.name] = hold, entry
+    entry.hold, entry.written = hold, hold.tenants[entry.key] or {}
+    self.entries[entry.key] = entry
     table.insert(self.ready, entry)
   else
     self.waiting[entry.part], self.waiting_count = waiting, self.waiting_count + 1
@@ -165,9 +161,8 @@ local function read_ahead(self, list)
       return tenant
     end
     local name = id:lower() -- upper and lower case make no difference
-    local key = self.prefix .. name
     local part = 1 + math.floor(Tenants.fraction_of(name) * shared_run.part_count)
-    add_entry(self, { tenant = tenant, name = name, key = key, part = part })
+    add_entry(self, { tenant = tenant, key = self.prefix .. name, part = part })
   end
 end
 
@@ -210,9 +205,9 @@ local function refill(self, clock)
   if #self.ready > 0 then
     local factor = clock - self.looked_at < moment and 2 or 0.5
     self.batch = math.max(smallest_batch, math.min(self.batch * factor, largest_batch))
-    self.next_look, self.pause, self.looked_at = -math.huge, shortest_pause, clock
+    self.looked_at = clock
   else
-    self.next_look, self.pause = clock + self.pause, math.min(2 * self.pause, longest_pause)
+    self.next_look = clock + between_looks
   end
 end
 
@@ -220,7 +215,7 @@ end
 local function take_ready(self)
   local entry = table.remove(self.ready)
   if entry and entry.hold and entry.hold.is_lost then
-    self.entries[entry.name], entry.hold = nil, nil
+    self.entries[entry.key], entry.hold = nil, nil
     add_entry(self, entry)
     return take_ready(self)
   end
@@ -259,45 +254,43 @@ end
 -- ---- The state of one tenant -------------------------------------------------------------------------
 
 -- In place of the entry of a tenant that is not in progress.
-local no_entry = { hold = { tenants = {} } }
+local no_entry = { hold = { is_lost = true }, written = {} }
 
---- Returns what the database contains of a tenant in progress, or nil; and the tenant's entry.
-local function written_of(self, key)
-  local entry = self.entries[key:lower()] or no_entry
-  return entry.hold.tenants[entry.key], entry
+local function entry_of(self, key)
+  return self.entries[self.prefix .. key:lower()] or no_entry
 end
 
 --- Ends the work on a tenant.
 local function end_entry(self, entry)
-  self.entries[entry.name] = nil
+  self.entries[entry.key] = nil
   entry.hold.open = entry.hold.open - 1
   note_change(self, entry.hold)
 end
 
 --- Returns the report of a tenant that is done in this run; nil if it is not done, or and a message if it is damaged.
 function SharedState:known(key)
-  local written, entry = written_of(self, key)
-  if not (written and written.report) then
+  local entry = entry_of(self, key)
+  if not entry.written.report then
     return nil
   end
   end_entry(self, entry)
-  local known = noted.restore(written.report)
+  local known = noted.restore(entry.written.report)
   return known, not known and "its report in the database is damaged" or nil
 end
 
 --- Returns when the tenant's cooldown ends, in Unix time; nil if no cooldown is known.
 function SharedState:cooldown(key)
-  local written, entry = written_of(self, key)
-  local left = written and written.cooldown_left or 0
+  local entry = entry_of(self, key)
+  local left = entry.written.cooldown_left or 0
   return left > 0 and math.min(entry.hold.read_at + left, self.now() + self.cooldown_length) or nil
 end
 
 --- Returns when a machine of this run may have requested a sync of the tenant before (Unix time), or nil.
 function SharedState:posted(key)
-  local written, entry = written_of(self, key)
+  local entry = entry_of(self, key)
   local ago = entry.hold.taken_for
-  if written and written.is_of_run then
-    ago = written.asked_for
+  if entry.written.is_of_run then
+    ago = entry.written.asked_for
   end
   return ago and entry.hold.read_at - ago
 end
@@ -306,15 +299,15 @@ end
 -- part or its lease is about to expire.
 ---@return number|false seconds
 function SharedState:note_posting(key)
-  local entry, left = self.entries[key:lower()], time_to_post(self)
-  return entry ~= nil and not entry.hold.is_lost and left > 0 and left
+  local left = time_to_post(self)
+  return not entry_of(self, key).hold.is_lost and left > 0 and left
 end
 
 --- Keeps a tenant's report, which is written within half a second. The report of a tenant for which no request was
 -- sent, because the run or the lease ended, is not kept, nor that of a part that was lost: other machines process that
 -- tenant.
 function SharedState:note(key, given)
-  local _, entry = written_of(self, key)
+  local entry = entry_of(self, key)
   if entry == no_entry then
     return true
   end
@@ -373,12 +366,11 @@ return function(given)
     waiting_count = 0,
     holds = {}, -- by number
     ready = {}, -- tenants that `next` returns
-    entries = {}, -- by name: tenants in `ready` and tenants in progress
+    entries = {}, -- by key: tenants in `ready` and tenants in progress
     next_look = -math.huge,
-    pause = shortest_pause,
     batch = smallest_batch,
     looked_at = -math.huge, -- when tenants were found last
-    changed = {}, -- parts that are to be written
+    changed = {}, -- a set of parts that are to be written
     batch_id = core.uuid(), -- of what is written next
     written = 0, -- reports
     before_call = function() end,

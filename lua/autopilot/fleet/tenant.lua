@@ -37,6 +37,7 @@ local longest_overrun = 1
 --- Adds a task's report to the results, and to the state. Does nothing if the task has a report already.
 ---@param is_known boolean? the report comes from the state
 local function deliver(fleet, task, report, is_known)
+  fleet.gates:leave(task)
   if not fleet.tasks[task] then
     return
   end
@@ -53,8 +54,7 @@ end
 
 --- Ends a task whose coroutine has raised an error.
 function tenant.fail(fleet, task, message)
-  fleet.gates:leave(task)
-  local report = fleet.wire.is_cancelled and reports.given_up(fleet, task, "CANCELLED", true)
+  local report = fleet.wire.is_cancelled and reports.given_up(fleet, task, true)
     or reports.of_mistake(fleet, task, message)
   deliver(fleet, task, report)
   if is_interrupt(message) then
@@ -65,9 +65,7 @@ end
 --- Ends a task that does not end by itself.
 function tenant.give_up(fleet, task)
   fleet.loop:abandon(task)
-  fleet.gates:leave(task)
-  local why = fleet.wire.is_cancelled and "CANCELLED" or "DEADLINE"
-  deliver(fleet, task, reports.given_up(fleet, task, why, true))
+  deliver(fleet, task, reports.given_up(fleet, task, true))
 end
 
 -- ---- Its client ------------------------------------------------------------------------------------
@@ -79,6 +77,7 @@ local function sleep_of(fleet)
     if not task then
       return fleet.options.sleep(seconds)
     end
+    fleet.gates:leave(task)
     local wanted = seconds == seconds and clock + seconds or clock -- NaN: do not sleep
     local ends = math.min(wanted, task.deadline or math.huge, fleet.deadline or math.huge)
     -- After its end a task sleeps as short as possible. If it goes on for too long, it is given up.
@@ -173,24 +172,18 @@ end
 
 -- ---- Its operation ---------------------------------------------------------------------------------
 
---- Returns the arguments for the operation, with its time limited to what is left until the fleet's deadline. Sets the
--- task's deadline.
+--- Returns the arguments for the operation, with its time limited to what is left until the fleet's deadline; and that
+-- time in seconds, if it has a limit of its own. Sets the task's deadline.
 local function arguments_of(fleet, task)
-  local given = fleet.options.arguments(task.tenant)
-  local limit = limits[fleet.operation_name]
-  if not limit then
-    task.deadline = fleet.deadline
-    return given
-  end
-  local clock = fleet.clock()
-  local seconds = given and given[limit.name] or limit.default
-  local left = fleet.deadline and fleet.deadline - clock
-  task.knows_deadline = seconds ~= nil or not (given and given.wait)
-  if left and (not seconds or left < seconds) then
+  local given, clock = fleet.options.arguments(task.tenant), fleet.clock()
+  local limit, left = limits[fleet.operation_name], fleet.deadline and fleet.deadline - clock
+  local seconds = limit and (given and given[limit.name] or limit.default)
+  task.knows_deadline = seconds ~= nil or (limit and not (given and given.wait)) or false
+  if limit and left and (not seconds or left < seconds) then
     seconds, given = left, merged(given, { [limit.name] = left })
   end
-  task.deadline = type(seconds) == "number" and clock + seconds or nil
-  return given
+  task.deadline = type(seconds) == "number" and clock + seconds or fleet.deadline
+  return given, seconds
 end
 
 --- Returns the report of a tenant for which no client is needed: the state has it, or the run is over.
@@ -208,20 +201,20 @@ local function report_before(fleet, task)
       return reports.state_unread(fleet, task, unread)
     end
   end
-  local why = fleet:run_end()
-  return why and reports.given_up(fleet, task, why, false)
+  return fleet:is_over() and reports.given_up(fleet, task, false) or nil
 end
 
 --- Returns the report of the operation: the client's, or that of a tenant for which it need not run, because the time
 -- is over or the state shows what became of an earlier request.
-local function operate(fleet, task, given)
-  if fleet.wire.is_cancelled then
-    return reports.given_up(fleet, task, "CANCELLED", false)
-  elseif task.deadline and task.deadline <= fleet.clock() then
-    return reports.given_up(fleet, task, "DEADLINE", false)
+local function operate(fleet, task)
+  local given, seconds = arguments_of(fleet, task)
+  if fleet.wire.is_cancelled or (task.deadline and task.deadline <= fleet.clock()) then
+    return reports.given_up(fleet, task, false)
   end
-  local look = fleet.state and resume[fleet.operation_name]
-  local report, failure = look and look(fleet, task, given), nil
+  local report, failure
+  if fleet.state and fleet.state.posted and not fleet.only_reads then
+    report = resume(fleet, task, seconds, given and given.wait)
+  end
   if not report then
     report, failure = fleet.operate(task.client, task.tenant, given)
   end
@@ -240,8 +233,8 @@ function tenant.perform(fleet, task)
     if fleet.state then
       recall_cooldown(fleet, task)
     end
-    report = operate(fleet, task, arguments_of(fleet, task))
-    if fleet:run_end() then
+    report = operate(fleet, task)
+    if fleet:is_over() then
       reports.after_run_end(task, report)
     end
     task.client:close()

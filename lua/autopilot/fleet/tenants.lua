@@ -7,7 +7,6 @@ local Timers = require "autopilot.fleet.timers"
 local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
 
-local byte = string.byte
 local most_ahead = 20000
 
 ---@alias autopilot.fleet.Tenant string|table an id or domain, or a table with it in `tenant`
@@ -20,7 +19,7 @@ local most_ahead = 20000
 local Tenants = {}
 Tenants.__index = Tenants
 
-local function of_list(list)
+local function reader_of(list)
   local index = 0
   return function()
     index = index + 1
@@ -29,31 +28,7 @@ local function of_list(list)
   end
 end
 
---- A function that returns the next tenant, or nil at the end; and the number of tenants, where it is known.
--- A user's function may return such a function itself, or a list, on its first call.
-local function open(source)
-  if not options.is_callable(source) then
-    return of_list(source), #source
-  end
-  local read
-  return function()
-    if read then
-      return (read())
-    end
-    local first = source()
-    local is_list = type(first) == "table" and first.tenant == nil and first[1] ~= nil
-    read = type(first) == "function" and first or is_list and of_list(first) or source
-    if read == source then
-      return first
-    end
-    return (read())
-  end
-end
-
 --- Id and key of a tenant, or nil when it has none. The key differs for the same id in different clouds.
----@param tenant autopilot.fleet.Tenant
----@return string? id
----@return string? key
 function Tenants.identify(tenant)
   local id, cloud = tenant, nil
   if type(tenant) == "table" then
@@ -61,21 +36,18 @@ function Tenants.identify(tenant)
   end
   if type(id) ~= "string" or id == "" then
     return nil
-  elseif type(cloud) ~= "string" or cloud == "global" then
-    return id, id
   end
-  return id, id .. "@" .. cloud
+  local has_cloud = type(cloud) == "string" and cloud ~= "global"
+  return id, has_cloud and id .. "@" .. cloud or id
 end
 
 local modulus = 2147483647 -- a prime; products stay exact in a double
 
 --- A number from 0 to 1 for each tenant: always the same one, and all tenants evenly distributed.
----@param key string
----@return number
 function Tenants.fraction_of(key)
   local hash = 5381
   for index = 1, #key do
-    hash = (hash * 1103515 + byte(key, index) * 12345 + 1) % modulus
+    hash = (hash * 1103515 + key:byte(index) * 12345 + 1) % modulus
   end
   for _ = 1, 3 do -- so that the last characters count as much as the first
     hash = (hash * 1103515 + 12345) % modulus
@@ -83,14 +55,15 @@ function Tenants.fraction_of(key)
   return hash / modulus
 end
 
----@param source any see `autopilot.FleetOptions`
+---@param source any see the option `tenants`
 ---@param spread number seconds, from now on
 ---@param clock fun(): number
 function Tenants.new(source, spread, clock)
-  local read, total = open(source)
+  local is_function = options.is_callable(source)
   return setmetatable({
-    read = read,
-    total = total,
+    read = is_function and source or reader_of(source),
+    may_open = is_function, -- its first result may be another such function, or a list
+    total = not is_function and #source or nil,
     spread = spread,
     clock = clock,
     began = clock(),
@@ -106,21 +79,24 @@ local function read_next(self)
     return nil
   end
   local is_fine, tenant = protected_call(self.read)
-  if not is_fine then
-    self.failure = { message = tenant }
-  elseif tenant then
-    return tenant
-  elseif tenant == false then
-    self.is_pending = true
-    return nil
+  if self.may_open then
+    self.may_open = false
+    local is_list = type(tenant) == "table" and tenant.tenant == nil and tenant[1] ~= nil
+    if is_fine and (is_list or type(tenant) == "function") then
+      self.read = is_list and reader_of(tenant) or tenant
+      return read_next(self)
+    end
   end
-  self.read = nil
+  if is_fine and tenant then
+    return tenant
+  end
+  self.failure = not is_fine and { message = tenant } or nil
+  self.is_pending = is_fine and tenant == false
+  self.read = self.is_pending and self.read or nil
 end
 
---- The next tenant of the list; with `spread`, the next one whose start time has come. Nil when no tenant is
--- ready now.
----@param is_late boolean? do not wait for the time of those that were read
----@return autopilot.fleet.Tenant?
+--- The next tenant of the list; with `spread`, the next one whose start time has come, or with `is_late` any one. Nil
+-- when no tenant is ready now.
 function Tenants:take(is_late)
   if self.spread <= 0 then
     return read_next(self)
@@ -134,17 +110,16 @@ function Tenants:take(is_late)
     local _, key = Tenants.identify(tenant)
     starts:set({ tenant = tenant }, self.began + self.spread * Tenants.fraction_of(key or ""))
   end
-  local first = starts:first()
+  local first = starts[1]
   if first and (is_late or first.due_at <= self.clock()) then
     starts:remove(first)
     return first.tenant
   end
 end
 
---- Returns the time before which the next tenant must not be begun; nil if no tenant waits for a time.
----@return number?
+--- The time before which the next tenant must not be begun; nil if no tenant waits for a time.
 function Tenants:next_start()
-  local first = self.starts:first()
+  local first = self.starts[1]
   return first and first.due_at > self.clock() and first.due_at or nil
 end
 

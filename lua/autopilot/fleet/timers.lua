@@ -4,7 +4,7 @@
 -- item, a table, is in the heap once, and has its index (`due_index`): it can be moved to another time and
 -- removed.
 
----@class autopilot.fleet.Timers: { [integer]: table } the heap
+---@class autopilot.fleet.Timers: { [integer]: table } the heap: the first item is due first, at the time `due_at`
 ---@field count integer
 ---@field package added integer
 local Timers = {}
@@ -54,11 +54,6 @@ function Timers:remove(item)
       settle(self, last, index)
     end
   end
-end
-
---- The item that is due first; its field `due_at` has the time. Nil when no item is set.
-function Timers:first()
-  return self[1]
 end
 
 return Timers

@@ -9,21 +9,18 @@ local curl = require "autopilot.transport.curl"
 local dates = require "autopilot.base.dates"
 local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
-local protected_call = require "autopilot.base.protected_call"
 
 ---@class autopilot.fleet.Wire: autopilot.Drive
 ---@field is_cancelled boolean nothing more is sent
----@field package longest_delivery number? see `Wire:begin`
 local Wire = {}
 Wire.__index = Wire
 
 local default_timeout = { connect = 10, total = 60 }
 
----@param loop autopilot.fleet.Loop whose transfer set it makes
----@param gates autopilot.fleet.Gates
----@param given autopilot.FleetOptions
-function Wire.new(loop, gates, given)
-  local self = { loop = loop, gates = gates, options = given, is_cancelled = false }
+---@param fleet autopilot.Fleet with its gates and its loop, whose transfer set it makes
+function Wire.new(fleet)
+  local self = { loop = fleet.loop, gates = fleet.gates, options = fleet.options }
+  self.is_cancelled = false
   return setmetatable(self, Wire)
 end
 
@@ -36,19 +33,6 @@ local messages = {
   CLOSED = "the fleet that this client belongs to is not running",
 }
 
---- The transfer set, made when it is first needed: sockets must not be shared with a parent process.
-local function current_set(self)
-  local loop, failure = self.loop, nil
-  if not loop.set then
-    self.process = core.process_id()
-    loop.set, failure = curl.transfer_set {
-      concurrency = self.options.concurrency,
-      unacknowledged = self.longest_delivery,
-    }
-  end
-  return loop.set, failure
-end
-
 --- Waits until a request may be sent: returns nil, the seconds that are left and when that was; or why it is not to
 -- be sent. Afterwards `Gates:leave` gives its place back.
 local function enter(self, gate, task, total)
@@ -56,6 +40,8 @@ local function enter(self, gate, task, total)
     return "CLOSED"
   elseif self.is_cancelled then
     return "CANCELLED"
+  elseif task.gate then
+    self.gates:leave(task) -- its last request has raised an error
   end
   local asked_at, limit = self.options.clock(), task.deadline or math.huge
   if not task.knows_deadline then
@@ -88,11 +74,8 @@ local function was_cut_short(self, task, attempt, is_sent)
   return attempt.connect < math.min(usual.connect, usual.total) / 2
 end
 
---- What a gate learns from the result of a request: the status and the seconds of a Retry-After; without a status,
--- whether the host was reached. A transport of the user may return anything.
----@return number? status
----@return number? retry_after
----@return boolean? was_reached nil: the request had no time to find out
+--- What a gate learns from the result of a request: the last three arguments of `Gate:learn`. A transport of the user
+-- may return anything.
 local function lesson_of(self, task, attempt, response, network)
   local status = type(response) == "table" and tonumber(response.status) or nil
   if status then
@@ -110,30 +93,33 @@ end
 
 --- Sends a request for a sync, unless the state says that it must not be sent any more.
 local function post(self, attempt, prepared, send, task)
-  local asked_at = core.clock() -- read before the answer, because the process may be stopped in between
-  local may_post = task.before_post and task.before_post()
-  if may_post == false then
-    return nil, curl.unsent("LEASE_ENDED", messages.LEASE_ENDED)
+  if task.before_post then
+    local asked_at = core.clock() -- read first, because the process may be stopped in between
+    local may_post = task.before_post()
+    if may_post == false then
+      return nil, curl.unsent("LEASE_ENDED", messages.LEASE_ENDED)
+    end
+    attempt.send_by = type(may_post) == "number" and asked_at + may_post or nil
   end
-  attempt.send_by = type(may_post) == "number" and asked_at + may_post or nil
   local had_posted = task.has_posted
   task.has_posted = true -- until it has ended, it may have been sent
   local response, network = send(self, attempt, prepared)
   if prepared and not response and network.delivered == "no" then
     task.has_posted = had_posted
+    if attempt.send_by and network.name == "CURLE_ABORTED_BY_CALLBACK" then
+      return nil, curl.unsent("LEASE_ENDED", messages.LEASE_ENDED) -- the time for sending was over
+    end
   end
   return response, network
 end
 
---- Sends a request once it has a place, and reports the result to its gate.
+--- Sends a request once it has a place, and reports the result to its gate. If that raises an error, the task keeps its
+-- place until it sleeps, sends again or ends.
 ---@param request { url: string, method: string }
 ---@param attempt autopilot.TransferAttempt its times are shortened to what is left
 ---@param send fun(wire: autopilot.fleet.Wire, attempt: autopilot.TransferAttempt, prepared: any) may yield and raise
 ---@param prepared any? nil: a transport of the user sends; it may say "not sent" of a request that was
 local function exchange(self, request, attempt, send, prepared)
-  if type(attempt.connect) ~= "number" or type(attempt.total) ~= "number" then
-    error("the transport: 'timeout' must have 'connect' and 'total' in seconds", 3)
-  end
   local task, gate = self.loop.current, self.gates:of(request.url)
   local refusal, left, sent_at = enter(self, gate, task, attempt.total)
   if refusal then
@@ -141,11 +127,7 @@ local function exchange(self, request, attempt, send, prepared)
   end
   attempt.connect, attempt.total = math.min(attempt.connect, left), left
   local act = attempt.token and request.method == "POST" and post or send
-  local is_fine, response, network = protected_call(act, self, attempt, prepared, send, task)
-  if not is_fine then
-    self.gates:leave(task) -- a provider may catch the error and go on
-    error(response, 0)
-  end
+  local response, network = act(self, attempt, prepared, send, task)
   gate:learn(task, sent_at, lesson_of(self, task, attempt, response, network))
   self.gates:leave(task)
   return response, network
@@ -153,19 +135,15 @@ end
 
 --- Adds a prepared request to the transfer set, and waits for its end.
 local function transfer(self, attempt, prepared)
-  local set, failure = current_set(self)
+  local loop = self.loop
+  local set, failure = curl.set_of(loop, self.set_options)
   if not set then
     return nil, failure
   end
   local added = set:add(prepared, attempt)
-  self.loop.current.transfer = added
+  loop.current.transfer = added
   coroutine.yield(added)
-  local response, network = added:result()
-  local was_aborted = network and network.name == "CURLE_ABORTED_BY_CALLBACK"
-  if attempt.send_by and was_aborted and network.delivered == "no" then
-    return nil, curl.unsent("LEASE_ENDED", messages.LEASE_ENDED) -- the time for sending was over
-  end
-  return response, network
+  return added:result()
 end
 
 --- Sends one attempt, as a drive does. One without a token is to a sign-in.
@@ -186,38 +164,32 @@ end
 function Wire:wrap(inner)
   return function(request)
     local timeout = request.timeout or default_timeout
-    local total = timeout.total or default_timeout.total
     local attempt = {
       connect = timeout.connect or default_timeout.connect,
-      total = total,
+      total = timeout.total or default_timeout.total,
       token = (request.headers or {})["Authorization"],
     }
     local response, network = exchange(self, request, attempt, function()
-      local shorter = { timeout = { connect = attempt.connect, total = attempt.total } }
-      return inner(attempt.total < total and merged(request, shorter) or request)
+      local shorter = { connect = attempt.connect, total = attempt.total }
+      return inner(merged(request, { timeout = shorter }))
     end)
     return response, network
   end
 end
 
---- Called when a run begins. A set made before a fork is not used in the child.
+--- Called when a run begins.
 ---@param longest_delivery number? seconds after its sending in which a request may still arrive; nil: no limit
 function Wire:begin(longest_delivery)
-  self.longest_delivery = longest_delivery
+  local concurrency = self.options.concurrency
+  self.set_options = { concurrency = concurrency, unacknowledged = longest_delivery }
   self.is_cancelled = false
-  if self.loop.set and self.process ~= core.process_id() then
-    self.loop:forget_set()
-  end
 end
 
 --- Closes all connections. Requests under way are abandoned.
 function Wire:close()
-  local set, is_ours = self.loop.set, self.process == core.process_id()
   self.is_cancelled = true -- until the next run
-  self.loop:forget_set()
-  if set and is_ours then
-    set:close()
-  end
+  self.loop.transfers = {}
+  curl.close_set(self.loop)
 end
 
 return Wire

@@ -118,6 +118,29 @@ function curl.transfer_set(given)
   return nil, curl.unsent("CURLE_FAILED_INIT", set)
 end
 
+--- The transfer set of a drive (its field `set`), made when it is first needed. Sockets from before a fork are not used
+-- after it.
+---@param given table? as for `transfer_set`
+---@return any? set
+---@return autopilot.NetworkFailure? failure
+function curl.set_of(drive, given)
+  local process, failure = core.process_id(), nil
+  if not drive.set or drive.process ~= process then
+    drive.set, failure = curl.transfer_set(given)
+    drive.process = process
+  end
+  return drive.set, failure
+end
+
+--- Closes a drive's connections. It may be used again; it then opens new ones.
+function curl.close_set(drive)
+  local set = drive.set
+  drive.set = nil
+  if set and drive.process == core.process_id() then
+    set:close()
+  end
+end
+
 --- Moves the transfers of a transport: sends a prepared request and returns its response or failure. The others are
 -- the fleet's and the two of OpenResty. `run` gets the prepared request, an `autopilot.TransferAttempt`, and the
 -- `autopilot.HttpRequest` of which it was prepared.
@@ -146,15 +169,10 @@ function Blocking.wait(set, transfer)
 end
 
 function Blocking:run(prepared, attempt)
-  local process = core.process_id()
-  if not self.set or self.process ~= process then -- sockets from before a fork are not used after it
-    local set, failure = curl.transfer_set()
-    if not set then
-      return nil, failure
-    end
-    self.set, self.process = set, process
+  local set, failure = curl.set_of(self)
+  if not set then
+    return nil, failure
   end
-  local set = self.set
   set:take() -- drops a transfer whose wait was ended by an error, as an interrupt is one
   local transfer = set:add(prepared, attempt)
   self.wait(set, transfer)
@@ -162,14 +180,7 @@ function Blocking:run(prepared, attempt)
   return transfer:result()
 end
 
---- Closes all connections. The drive may be used again; it then opens new ones.
-function Blocking:close()
-  local set = self.set
-  self.set = nil
-  if set and self.process == core.process_id() then
-    set:close()
-  end
-end
+Blocking.close = curl.close_set
 
 -- ---- The transport -----------------------------------------------------------------------------------
 

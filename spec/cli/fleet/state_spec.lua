@@ -222,7 +222,7 @@ describe("autopilot-sync fleet --state", function()
   it("says that it could not be written, and ends in 1 if all else went well", function()
     local world = new_world()
     world.fleet = function(options)
-      function options.state.database.transaction()
+      function options.state.transaction()
         return nil, "the disk is full"
       end
       return require "autopilot.fleet"(options)
@@ -258,7 +258,7 @@ describe("autopilot-sync fleet --state", function()
     end
     local world = new_world()
     world.fleet = function(options)
-      function options.state.database.transaction()
+      function options.state.transaction()
         return nil, "it is read-only"
       end
       return require "autopilot.fleet"(options)
