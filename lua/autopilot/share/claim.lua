@@ -8,11 +8,11 @@
 
 local TenantStore = require "autopilot.share.tenant_store"
 local answers = require "autopilot.graph.answer"
-local failure = require "autopilot.sync.failure"
 local outcome = require "autopilot.sync.outcome"
 local record = require "autopilot.sync.record"
 local recover = require("autopilot.base.lazy") "autopilot.sync.recover"
 local shared_answer = require "autopilot.share.shared_answer"
+local sync = require "autopilot.sync.sync"
 
 -- Seconds added to the expected duration of the work that a claim is for.
 local margin = 10
@@ -202,7 +202,7 @@ end
 --- Reads the store; returns the refusal known then, or nil.
 local function refusal_by_now(requests)
   requests.call.client.shared:learn()
-  return failure.known_refusal(requests)
+  return sync.known_refusal(requests.call)
 end
 
 --- Reads the record after another call's answer was lost. Other waiting calls get the result too.

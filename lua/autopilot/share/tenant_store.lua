@@ -192,7 +192,7 @@ local function add_refusal(self, value)
   local ends, now = memory.held_until, client.options.clock()
   local is_stored = value.refusal and value.refusal.told_at == self.refusal_id
   local stored_until = is_stored and self.refusal_ends or now
-  if not ends or ends <= stored_until + same_time or not is_of_tenant(memory.held_as) then
+  if ends <= stored_until + same_time or not is_of_tenant(memory.held_as) then
     return false
   end
   local told_at = dates.to_text(client.service_clock:to_unix(now))

@@ -5,6 +5,7 @@
 
 local lazy = require "autopilot.base.lazy"
 
+local answers = lazy "autopilot.graph.answer"
 local completion = lazy "autopilot.sync.wait"
 local failure = lazy "autopilot.sync.failure"
 
@@ -48,16 +49,6 @@ local sync = {
 local Requests = {}
 Requests.__index = Requests
 
---- Returns the answer to use if no request is to be sent; else nil. With a shared store, only the call that holds the
--- claim on the tenant sends requests.
-local function before(requests)
-  requests.instead = requests.call.client.shared:gate(requests)
-  return requests.instead
-end
-
----@param call autopilot.Call
----@param force boolean?
----@param client_request_id string?
 ---@return autopilot.SyncRequests
 function sync.requests(call, force, client_request_id)
   return setmetatable({
@@ -67,11 +58,25 @@ function sync.requests(call, force, client_request_id)
     client_request_id = client_request_id,
     attempts = {},
     delivered = "no",
-    before = call.client.shared and before or nil,
   }, Requests)
 end
 
+--- The refusal that the client expects from the service now; nil if a request may succeed.
+---@return table? answer
+function sync.known_refusal(call)
+  local name, seconds = call.client.memory:refusal(call:now())
+  return name and answers.not_sent(call.client, name, { retry_after = seconds })
+end
+
 -- ---- One attempt -------------------------------------------------------------------------------------
+
+--- Returns the answer to use if no request is to be sent; else nil. With a shared store, only the call that holds the
+-- claim on the tenant sends requests.
+function Requests:before()
+  local shared = self.call.client.shared
+  self.instead = shared and shared:gate(self) or nil
+  return self.instead
+end
 
 --- Completes the answer to a request, and adds it to the list of attempts.
 ---@param answer table
@@ -86,7 +91,8 @@ function Requests:after(answer, sent)
     answer.outcome, answer.delivered, answer.confirmed_by = "started", "yes", "response"
     self.delivered = "yes"
     local memory, accepted_at = self.call.client.memory, sent.at + answer.elapsed
-    memory:note_accepted(sent.at, accepted_at, sent.earliest, sent.latest)
+    memory:learn_from_start(sent.at, accepted_at)
+    memory:note_started(sent.at, accepted_at, sent.earliest, sent.latest)
   end
   if answer.sends > 0 then
     self.last_answer, self.has_posted = answer, true
@@ -117,8 +123,7 @@ function Requests:try(number, delay)
   if client.shared then
     client.shared:learn()
   end
-  local is_refused = not self.force and client.memory:refusal(call:now())
-  local refusal = is_refused and failure.known_refusal(self) -- nil: it has just ended
+  local refusal = not self.force and sync.known_refusal(call)
   if refusal then
     return refusal, refusal, self.joined_attempts
   end
@@ -147,7 +152,6 @@ end
 -- ---- All attempts ------------------------------------------------------------------------------------
 
 --- Sends sync requests, as often as the retry policy allows; with `is_single_pass` one at most.
----@param requests autopilot.SyncRequests
 ---@return table answer in the shape of a report
 function sync.request(requests)
   local client, answer = requests.call.client, requests.call:attempt(requests)
@@ -161,10 +165,6 @@ function sync.request(requests)
 end
 
 --- Completes the answer, which may be that to a read of the record, for the report of the whole call.
----@param requests autopilot.SyncRequests
----@param answer table
----@return table answer
----@return autopilot.Attempt[] attempts
 function sync.result(requests, answer)
   if answer.confirmed_by ~= "response" then
     answer = failure.complete(requests, answer)
