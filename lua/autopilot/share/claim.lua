@@ -173,11 +173,16 @@ local function join(requests, result)
   return answer
 end
 
+--- Whether the call may read the record for another call, whose answer was lost.
+local function may_look(call)
+  return call.client.options.recover and not call.is_single_pass and call:time_left() > 0
+end
+
 --- Returns another call's answer as this call's own; nil if this call is to send a request itself, or to read
 -- the record first (`state.unread`).
 local function adopt(requests, result, state)
   local client, answer = requests.call.client, result.answer
-  if result.unread_since and recover.may_look(requests.call) then
+  if result.unread_since and may_look(requests.call) then
     state.unread = result
     return nil
   end
@@ -227,7 +232,7 @@ local function found_meanwhile(requests, state)
   local refusal = refusal_by_now(requests)
   if not refusal and state.may_have_died then
     state.may_have_died, state.ends = false, nil -- once is enough for that claim
-    if client.options.recover and not requests.call.is_single_pass then
+    if may_look(requests.call) then
       record.read_once(requests.call) -- a request under that claim may have started a sync
       renew(requests, client.options.timeout.total)
     end

@@ -78,7 +78,6 @@ end
 ---@field has_failed boolean? a sync that counts was triggered, and failed
 
 --- Decides by the record, and by the client's knowledge of the tenant, what to do next.
----@param call autopilot.Call
 ---@param found autopilot.SettingsRecord already noted
 ---@return autopilot.EnsurePlan
 function ensure.plan(call, found)
@@ -130,15 +129,6 @@ local function wait_out(call, answer, name, remaining)
   end
 end
 
---- Adds to a cooldown without a known end the latest possible end: a scheduler needs one.
-local function with_end(call, answer)
-  local left = answer.outcome == "cooldown" and call.client.memory:cooldown_left(call:now())
-  if left and not answer.retry_at then
-    call.client:set_retry(answer, left)
-  end
-  return answer
-end
-
 --- Asks for a sync.
 local function ask(self)
   local call, requests = self.call, self.requests
@@ -155,7 +145,11 @@ local function ask(self)
       wait.note(call, "look", "the request was answered: " .. answer.outcome)
       return nil
     end
-    return with_end(call, answer)
+    if answer.outcome == "cooldown" and not answer.retry_at then
+      -- Its end is not known. The latest possible one is told: a scheduler needs one.
+      call.client:set_retry(answer, call.client.memory:cooldown_left(call:now()))
+    end
+    return answer
   end
   wait.note(call, "started", "confirmed by the " .. answer.confirmed_by)
   if call.is_single_pass then
@@ -181,7 +175,7 @@ local function join(self, answer, is_over)
   end
   wait.note(call, "join", "a sync that counts is in progress")
   self.has_joined = true
-  answer = wait.await(call, call.since, 1, answer)
+  answer = wait.await(call, call.since, answer)
   if answer.outcome == "sync_failed" then
     self.read, answer.outcome = answer, nil
     return nil
@@ -234,14 +228,9 @@ local function step(self)
 end
 
 --- Completes the call by the options. Without `since` and `max_age`, the time of the call counts as `since`.
----@param call autopilot.Call
----@param wanted table
 ---@return string? mistake
 function ensure.prepare(call, wanted)
-  local client, since, mistake = call.client, wanted.since, nil
-  if since then
-    since, mistake = wait.moment_of(client, since)
-  end
+  local since, mistake = wait.moment_of(call.client, wanted.since)
   if since and wanted.max_age then
     mistake = "options 'since' and 'max_age' exclude each other"
   end
