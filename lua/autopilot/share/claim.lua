@@ -204,12 +204,6 @@ end
 
 -- ---- Instead of a request ----------------------------------------------------------------------------
 
---- Reads the store; returns the refusal known then, or nil.
-local function refusal_by_now(requests)
-  requests.call.client.shared:learn()
-  return sync.known_refusal(requests.call)
-end
-
 --- Reads the record after another call's answer was lost. Other waiting calls get the result too.
 ---@return table? answer nil: no sync was started, and this call is to send a request
 local function settle_for_other(requests, state)
@@ -229,14 +223,14 @@ end
 --- The answer that makes a request needless although this call has the claim; nil if there is none.
 local function found_meanwhile(requests, state)
   local client = requests.call.client
-  local refusal = refusal_by_now(requests)
+  local refusal = sync.known_refusal(requests.call)
   if not refusal and state.may_have_died then
     state.may_have_died, state.ends = false, nil -- once is enough for that claim
     if may_look(requests.call) then
       record.read_once(requests.call) -- a request under that claim may have started a sync
       renew(requests, client.options.timeout.total)
     end
-    refusal = refusal_by_now(requests)
+    refusal = sync.known_refusal(requests.call)
   end
   local result = not refusal and new_result(client, state)
   local answer = refusal or (result and adopt(requests, result, state))

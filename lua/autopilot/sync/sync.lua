@@ -61,9 +61,12 @@ function sync.requests(call, force, client_request_id)
   }, Requests)
 end
 
---- The refusal that the client expects from the service now; nil if a request may succeed.
+--- The refusal that the client expects from the service now, also by what the store has; nil if a request may succeed.
 ---@return table? answer
 function sync.known_refusal(call)
+  if call.client.shared then
+    call.client.shared:learn()
+  end
   local name, seconds = call.client.memory:refusal(call:now())
   return name and answers.not_sent(call.client, name, { retry_after = seconds })
 end
@@ -120,11 +123,8 @@ end
 function Requests:try(number, delay)
   local call = self.call
   local client = call.client
-  if client.shared then
-    client.shared:learn()
-  end
-  local refusal = not self.force and sync.known_refusal(call)
-  if refusal then
+  local refusal = sync.known_refusal(call)
+  if refusal and not self.force then
     return refusal, refusal, self.joined_attempts
   end
   local seen = client.memory.newest_trigger
