@@ -29,7 +29,7 @@ local needed_later = "base.claims base.dates base.interrupt base.merged base.net
 ---@field transport function
 ---@field owns_transport boolean the clients close it
 ---@field policy autopilot.RetryPolicy? nil: the default, or none
----@field on_event function?
+---@field on_event function|false
 ---@field package client_metatable table
 local service = {}
 
@@ -55,7 +55,7 @@ function service.new(given, make_transport, level)
     transport = checked.transport,
     policy = checked.retry or nil,
     owns_transport = not checked.transport,
-    on_event = checked.on_event,
+    on_event = checked.on_event or false,
   }, service_metatable)
   if self.owns_transport then
     self.transport = (make_transport or curl.new) { http = checked.http }

@@ -49,7 +49,6 @@ end
 
 --- Releases the claim. The answer is stored for other calls; without an answer, the end of the claim is stored. If
 -- neither is stored, other calls assume that the holder has died.
----@param requests autopilot.SyncRequests
 ---@param answer table? nil if nothing was posted
 ---@param other autopilot.SharedAnswer? the answered request, if it is another call's
 local function release(requests, answer, other)
@@ -69,9 +68,6 @@ local function release(requests, answer, other)
 end
 
 --- Called before the call sleeps until its next attempt. Keeps the claim, or releases it.
----@param requests autopilot.SyncRequests
----@param answer table of the last attempt
----@param seconds number
 function TenantStore:pause(requests, answer, seconds)
   local lease, options = requests.lease, self.client.options
   local is_kept = lease
@@ -86,14 +82,11 @@ function TenantStore:pause(requests, answer, seconds)
 end
 
 --- Called before the record is read to find out whether a request started a sync. Renews the claim.
----@param requests autopilot.SyncRequests
 function TenantStore:settle(requests)
   renew(requests, 3 * self.client.options.timeout.total)
 end
 
 --- Called when a call has its answer. Stores the answer for others, and what it shows about the tenant.
----@param requests autopilot.SyncRequests
----@param answer table
 function TenantStore:finish(requests, answer)
   requests.joined_attempts = nil
   if requests.lease then
@@ -278,7 +271,6 @@ local function wait(requests, state)
 end
 
 --- Called right before a request would be sent, when its token is known.
----@param requests autopilot.SyncRequests
 ---@return table? answer instead of a request; nil: send it
 function TenantStore:gate(requests)
   local client, seconds = self.client, self.client.options.timeout.total

@@ -36,8 +36,6 @@ local same_time = 0.01
 local result_life = 60
 
 --- Makes a client's access to the shared data of its tenant. Keys contain no secrets.
----@param client autopilot.Client
----@param store autopilot.Store
 ---@return autopilot.TenantStore
 function TenantStore.new(client, store)
   local key = prefix .. client.base_url:lower() .. ":" .. client.tenant:lower()

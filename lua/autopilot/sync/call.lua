@@ -23,8 +23,6 @@ Call.__index = Call
 local no_options = {}
 
 --- Begins a call.
----@param client autopilot.Client
----@param name string of the method
 ---@param wanted table? its checked options; a `deadline` or `timeout` is in seconds
 ---@return autopilot.Call
 function Call.new(client, name, wanted)
@@ -46,8 +44,6 @@ end
 ---@field run fun(call: autopilot.Call, wanted: table): table, autopilot.Attempt[]?
 
 --- Makes the client's method of an operation. It raises a mistake of the caller at the caller's line.
----@param name string
----@param operation autopilot.Operation
 ---@return fun(client: autopilot.Client, given: table?): autopilot.Report?, autopilot.Report?
 function Call.method(name, operation)
   local label = "client:" .. name
@@ -73,7 +69,6 @@ end
 
 --- Sleeps, and remembers when the sleep is due to end. Thousands of calls may sleep at the same time, so a
 -- tail call saves a stack frame for each.
----@param seconds number
 function Call:sleep(seconds)
   self.slept_until = self:now() + seconds
   return self.client.options.sleep(seconds)
@@ -81,7 +76,6 @@ end
 
 --- The current time; not earlier than the due end of the last sleep, which may have returned slightly early. Closing the
 -- client ends a sleep much earlier.
----@return number
 function Call:now()
   local client, slept_until = self.client, self.slept_until
   local now = client.options.clock()
@@ -89,7 +83,6 @@ function Call:now()
 end
 
 --- Seconds until the deadline; without one, infinity.
----@return number
 function Call:time_left()
   return (self.deadline or math.huge) - self.client.options.clock()
 end

@@ -45,15 +45,13 @@ local function interval_of(self)
 end
 
 --- Remembers a sync, unless a later one is known.
----@param fact autopilot.SyncFact
 function TenantMemory:note_sync(fact)
   if not self.known or fact.triggered_at > self.known.triggered_at then
     self.known = fact
   end
 end
 
---- Remembers a trigger time that the service's record or answer shows.
----@param trigger number the service's clock
+--- Remembers a trigger time, on the service's clock, that a record or an answer shows.
 function TenantMemory:note_trigger(trigger)
   self.newest_trigger = math.max(trigger, self.newest_trigger or trigger)
 end
@@ -77,9 +75,7 @@ function TenantMemory:note_started(sent_at, accepted_at, earliest, latest)
 end
 
 --- Remembers a refusal of the service.
----@param outcome autopilot.Outcome
 ---@param seconds number? its Retry-After
----@param received_at number
 function TenantMemory:note_refused(outcome, seconds, received_at)
   if seconds and received_at + seconds > self.held_until then
     self.held_until, self.held_as = received_at + seconds, outcome
@@ -89,7 +85,6 @@ function TenantMemory:note_refused(outcome, seconds, received_at)
 end
 
 --- When the cooldown of the latest known sync ends; -infinity if no sync is known.
----@return number
 function TenantMemory:known_end()
   return self.known and self.known.triggered_at + interval_of(self) or -math.huge
 end
@@ -106,8 +101,6 @@ function TenantMemory:latest_fact()
 end
 
 --- Seconds until the cooldown ends; nil if it is over, or no cooldown is known.
----@param now number
----@return number? seconds
 function TenantMemory:cooldown_left(now)
   local fact, interval = self:latest_fact(), interval_of(self)
   local left = fact and self.cooldown > 0 and fact.triggered_at + interval - now or 0
@@ -130,8 +123,6 @@ local function learn(self, seconds)
 end
 
 --- Shortens the cooldown if the service has accepted a request before its end.
----@param sent_at number when its request was sent
----@param accepted_at number when the answer came
 function TenantMemory:learn_from_start(sent_at, accepted_at)
   local known, clock = self.known, self.service_clock
   local is_comparable = known and known.earliest and self.newest_trigger and clock:is_known()
@@ -150,7 +141,6 @@ end
 --- Returns to the configured cooldown if the service has refused a request, without Retry-After, after a shorter
 -- cooldown had ended. A cooldown longer than the configured one is never learnt: such a refusal may also come from
 -- another client's sync, or from an earlier refusal that started the cooldown again.
----@param sent_at number
 function TenantMemory:learn_from_refusal(sent_at)
   if self.cooldown < self.options.cooldown and self:known_end() <= sent_at then
     self.was_shorter = true
@@ -159,15 +149,12 @@ function TenantMemory:learn_from_refusal(sent_at)
 end
 
 --- Seconds until the latest Retry-After ends, before which nothing may be sent; nil if it is over.
----@param now number
----@return number? seconds
 function TenantMemory:held_for(now)
   return self.held_until > now and self.held_until - now or nil
 end
 
 --- Returns the outcome with which the service would refuse a sync request now, and for how many seconds; nil if it
 -- would not refuse it.
----@param now number
 ---@return autopilot.Outcome? outcome
 ---@return number? seconds
 function TenantMemory:refusal(now)

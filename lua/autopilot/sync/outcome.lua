@@ -76,15 +76,12 @@ for _, row in ipairs(rows) do
 end
 
 --- The row of a report's or an answer's outcome; an empty one for none or an unknown one.
----@param answer { outcome: string? }
 ---@return autopilot.OutcomeRow
 function outcome.of(answer)
   return outcome.all[answer.outcome] or {}
 end
 
 --- The outcomes with which the command ends in an exit code.
----@param code integer
----@return autopilot.Outcome[]
 function outcome.ending_in(code)
   local names = {}
   for _, row in ipairs(rows) do
@@ -94,8 +91,6 @@ function outcome.ending_in(code)
 end
 
 --- The exit code for a report. A status that was read has no outcome and ends in 0.
----@param report autopilot.Report
----@return integer
 function outcome.exit_code(report)
   return outcome.of(report).exit or (report.ok and 0 or 1)
 end
@@ -131,8 +126,6 @@ local hint_of_stuck = "A sync is in progress, and none has completed since one w
 
 --- Returns the hint of a report: the one that it has already, else that a sync may be stuck, else one for its error,
 -- its network failure or its outcome.
----@param report autopilot.Report
----@return string? hint
 function outcome.hint_of(report)
   return report.hint
     or report.stuck_for and hint_of_stuck:format(dates.duration(report.stuck_for))

@@ -76,7 +76,6 @@ end
 
 --- Reads the body of an answer to `GET …/windowsAutopilotSettings`. The record is the document, or inside `value`, where
 -- the Graph page's sample has it, or the only one of a list there.
----@param body string?
 ---@return autopilot.SettingsRecord? record
 ---@return string? message why the body is not such a record: one sentence, which quotes nothing of the body
 function record.parse(body)
@@ -142,7 +141,6 @@ end
 -- Our own sync counts if its request was sent at `since` or later: it was accepted after that, and no other
 -- sync can have been triggered in the cooldown before. For any other sync only its trigger time counts,
 -- which is by the service's clock. If that leaves it uncertain, the result is nil.
----@return number? trigger
 function record.covering_trigger(found, since, memory)
   if not since then
     return found.last_manual_trigger
@@ -259,7 +257,6 @@ end
 local hint_of_held = "The service asked to be left alone for a while, so the status was not read."
 
 --- Reads the record once, unless a Retry-After has not passed yet. Updates what the client knows.
----@param call autopilot.Call
 ---@param number integer? of the attempt; default 1
 ---@return table answer in the shape of a report: with the record's fields; or with an outcome, if it could not be read
 function record.read_once(call, number)
@@ -295,8 +292,6 @@ function record.read_once(call, number)
 end
 
 --- Reads the record, with retries as the client's policy says.
----@param call autopilot.Call
----@return table answer as of `read_once`
 function record.read(call)
   return call:attempt {
     try = function(_, number)

@@ -132,7 +132,6 @@ end
 recover.unread = { outcome = "interrupted", delivered = "unknown" }
 
 --- Reads the record and completes the answer accordingly.
----@return table? judged
 local function look(requests, answer, is_lost)
   local client = requests.call.client
   local read = record.read_once(requests.call)

@@ -46,8 +46,6 @@ end
 -- ---- Unix time ---------------------------------------------------------------------------------------
 
 --- Converts a moment to Unix time, by the present setting of the clock.
----@param moment number
----@return number seconds
 function ServiceClock:to_unix(moment)
   return moment + unix_ahead(self.options)
 end
@@ -104,13 +102,11 @@ function ServiceClock:observe(date, elapsed, received)
 end
 
 --- Whether any answer has had a service time yet.
----@return boolean
 function ServiceClock:is_known()
   return self.learnt_at ~= nil
 end
 
 --- Converts a moment to the service's clock: the earliest and the latest possible time.
----@param moment number
 ---@return number earliest, number latest Unix time
 function ServiceClock:to_service(moment)
   local lower, upper = range_at(self, moment)
@@ -118,7 +114,6 @@ function ServiceClock:to_service(moment)
 end
 
 --- Converts a time of the service's clock to a moment: the earliest and the latest possible.
----@param seconds number Unix time
 ---@return number earliest, number latest
 function ServiceClock:of_service(seconds)
   local lower, upper = range_at(self, self.learnt_at)

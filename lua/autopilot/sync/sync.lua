@@ -49,7 +49,6 @@ local sync = {
 local Requests = {}
 Requests.__index = Requests
 
----@return autopilot.SyncRequests
 function sync.requests(call, force, client_request_id)
   return setmetatable({
     call = call,
@@ -62,7 +61,6 @@ function sync.requests(call, force, client_request_id)
 end
 
 --- The refusal that the client expects from the service now, also by what the store has; nil if a request may succeed.
----@return table? answer
 function sync.known_refusal(call)
   if call.client.shared then
     call.client.shared:learn()
@@ -82,7 +80,6 @@ function Requests:before()
 end
 
 --- Completes the answer to a request, and adds it to the list of attempts.
----@param answer table
 ---@param sent autopilot.SentRequest? nil where nothing was sent
 function Requests:after(answer, sent)
   if sent then
