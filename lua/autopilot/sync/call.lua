@@ -140,9 +140,10 @@ end
 
 ---@class autopilot.Attempted what is attempted, and repeated as the retry policy says
 --- Makes one attempt, `delay` seconds after the one before. Returns the answer; after a failure that may be retried
---- also the report for the policy, and optionally a higher number for the attempt.
----@field try fun(self, number: integer, delay: number): table, table?, integer?
+--- also the report for the policy.
+---@field try fun(self, number: integer, delay: number): table, table?
 ---@field before_wait (fun(self, answer: table, seconds: number))?
+---@field joined_attempts integer? number of attempts of the other call whose answer was used
 
 --- Tries until there is success, or the retry policy ends the attempts.
 ---@param task autopilot.Attempted
@@ -151,14 +152,14 @@ function Call:attempt(task)
   local client = self.client
   local number, delay, previous = 1, 0, nil
   while true do
-    local answer, judged, counts_as = task:try(number, delay)
-    local reason = previous and is_too_late(self, answer) and "deadline"
-    if reason then
-      return last_of(client, previous, reason)
+    local answer, judged = task:try(number, delay)
+    if previous and is_too_late(self, answer) then
+      return last_of(client, previous, "deadline")
     elseif not judged or answer.mistake or answer.gave_up or self.is_single_pass then
       return answer
     end
-    number = math.max(number, counts_as or 0)
+    local reason
+    number = math.max(number, task.joined_attempts or 0)
     delay, reason = decide(self, number, delay, judged)
     if not delay then
       answer.gave_up = reason

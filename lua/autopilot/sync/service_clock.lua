@@ -3,12 +3,10 @@
 -- clock, as far as its `Date` headers show it, and to and from Unix time, which options, reports and
 -- stores use.
 --
--- A `Date` has whole seconds and the answer travels for a while, so one answer gives a range, not a number;
--- each further answer narrows it. A comparison of a service's stamp with a moment of ours uses that end
--- of the range with which an uncertain case proves nothing.
+-- A `Date` has whole seconds and the answer travels for a while, so one answer gives a range, which further ones
+-- narrow. A comparison uses that end of the range with which an uncertain case proves nothing.
 
 ---@class autopilot.ServiceClock
----@field package options { now: fun(): number, clock: fun(): number }
 ---@field package lower number? the service is at least so many seconds ahead of the steady clock; nil before any answer
 ---@field package upper number? and at most so many
 ---@field package learnt_at number? when that was learnt last
@@ -35,12 +33,8 @@ end
 ---@return autopilot.ServiceClock
 function ServiceClock.new(options)
   local ahead = unix_ahead(options)
-  return setmetatable({
-    options = options,
-    ahead = ahead,
-    ahead_before = ahead,
-    set_at = -math.huge,
-  }, ServiceClock)
+  local self = { options = options, ahead = ahead, ahead_before = ahead, set_at = -math.huge }
+  return setmetatable(self, ServiceClock)
 end
 
 -- ---- Unix time ---------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ local sync = {
   },
 }
 
----@class autopilot.SyncRequests: autopilot.RequestArguments the sync requests of a call, and the parameters of the next
+---@class autopilot.SyncRequests: autopilot.RequestArguments, autopilot.Attempted the sync requests of a call, and the parameters of the next
 ---@field call autopilot.Call
 ---@field force boolean? send a request even if a refusal is expected
 ---@field attempts autopilot.Attempt[] one for each attempt to send a request
@@ -44,7 +44,6 @@ local sync = {
 ---@field lease autopilot.Lease? the call's claim on the tenant, if a store is shared
 ---@field instead table? the answer that is used in place of sending a request: another call's answer, a known refusal, or that
 --- another request is under way
----@field joined_attempts integer? number of attempts of the other call whose answer was used
 
 local Requests = {}
 Requests.__index = Requests
@@ -116,13 +115,12 @@ end
 --- Sends a sync request, unless the client knows that it would be refused.
 ---@return table answer
 ---@return table? judged the report for the retry policy; nil: no retry
----@return integer? counts_as the number of attempts of the other call whose answer was used
 function Requests:try(number, delay)
   local call = self.call
   local client = call.client
   local refusal = sync.known_refusal(call)
   if refusal and not self.force then
-    return refusal, refusal, self.joined_attempts
+    return refusal, refusal
   end
   local seen = client.memory.newest_trigger
   -- An attempt that ended with a known refusal was no request, so that this one may be the first.
@@ -133,7 +131,7 @@ function Requests:try(number, delay)
   if answer.confirmed_by == "response" and not self.instead then
     return answer
   end
-  return answer, failure.judge(self, answer, seen), self.joined_attempts
+  return answer, failure.judge(self, answer, seen)
 end
 
 --- Called before the call waits for its next attempt. Keeps or releases the claim on the tenant.
