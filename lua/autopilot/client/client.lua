@@ -49,7 +49,7 @@ Client.__index = Client
 
 local operations = {
   sync = "autopilot.sync.sync",
-  status = "autopilot.sync.status",
+  status = "autopilot.sync.record",
   wait = "autopilot.sync.wait",
   ensure = "autopilot.sync.ensure",
   doctor = "autopilot.client.doctor",

@@ -1,5 +1,5 @@
---- The record `windowsAutopilotSettings`: its state of syncs, what follows from its times, and how it is
--- read.
+--- The record `windowsAutopilotSettings`: its state of syncs, what follows from its times, how it is read, and
+-- `client:status`, which reads it.
 --
 -- Times of the record are Unix seconds of the service's clock, durations are seconds.
 --
@@ -11,6 +11,7 @@ local answers = require "autopilot.graph.answer"
 local dates = require "autopilot.base.dates"
 local json = require "autopilot.base.json"
 
+---@type autopilot.Operation
 local record = {}
 
 ---@class autopilot.SettingsRecord
@@ -291,7 +292,7 @@ function record.read_once(call, number)
   return answer
 end
 
---- Reads the record, with retries as the client's policy says.
+--- Reads the record, with retries as the client's policy says; else as `read_once`.
 function record.read(call)
   return call:attempt {
     try = function(_, number)
@@ -303,6 +304,38 @@ function record.read(call)
       return answer, answer.outcome and answer or nil
     end,
   }
+end
+
+-- ---- `client:status` ---------------------------------------------------------------------------------
+
+---@class autopilot.StatusReport: autopilot.Report
+---@field sync_status string? `unknown`, `in_progress`, `completed`, `failed`, or a state that Graph added
+---@field last_sync number? Unix time, the service's clock; nil: never
+---@field last_manual_trigger number? the same
+---@field cooldown_until number? the same; nil: no sync is known of
+---@field cooldown_remaining number seconds, 0 when it is over
+---@field ready boolean a sync may be asked for
+---@field service_time number when the record was read, the service's clock
+
+record.rules = { deadline = { type = "number", above = 0 } }
+
+--- Reads the record, and tells whether a sync is possible by all that the client knows: a record that is out of date
+-- does not show the last sync yet.
+function record.run(call)
+  local answer, client = record.read(call), call.client
+  if answer.outcome then
+    return answer
+  end
+  local now = client.options.clock()
+  local _, service_now = client.service_clock:to_service(now)
+  answer.ok = true
+  answer.service_time = answer.service_date or service_now
+  answer.cooldown_until = client.memory:cooldown_until()
+  answer.cooldown_remaining = math.max(0, (answer.cooldown_until or 0) - answer.service_time)
+  answer.ready = answer.sync_status ~= "in_progress"
+    and answer.cooldown_remaining == 0
+    and client.memory:refusal(now) == nil
+  return answer
 end
 
 return record
