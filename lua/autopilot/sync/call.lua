@@ -96,10 +96,8 @@ end
 
 --- Whether the answer means that no request was sent because the call's deadline had passed.
 local function is_too_late(call, answer)
-  local network = answer.network
-  return was_not_sent(answer)
-    and not answer.mistake
-    and (call:time_left() <= 0 or (network and network.name == "DEADLINE"))
+  local is_late = call:time_left() <= 0 or (answer.network or {}).name == "DEADLINE"
+  return is_late and was_not_sent(answer)
 end
 
 --- The retry policy of a client. The default one is made at the first failure: most scripts never need it.

@@ -18,10 +18,10 @@ end
 
 --- Records an answer that is not the expected one. For a sync, a 409 has the outcome `in_progress`, and a 429 without
 -- Retry-After the outcome `cooldown`.
-function failure.note(requests, answer, sent)
-  if sent and answer.status == 409 and answer.outcome == "rejected" then
+function failure.note(requests, answer)
+  if answer.status == 409 and answer.outcome == "rejected" then
     answer.outcome, answer.hint = "in_progress", nil
-  elseif sent and answer.outcome == "throttled" and not answer.retry_after then
+  elseif answer.outcome == "throttled" and not answer.retry_after then
     answer.outcome = "cooldown"
   end
   requests.delivered = stronger(requests.delivered, answer.delivered)
@@ -76,9 +76,6 @@ end
 ---@param seen number? time of the latest trigger that was known before the attempt
 ---@return table? judged the report for the retry policy; nil: no retry
 function failure.judge(requests, answer, seen)
-  if answer.mistake or answer.gave_up then
-    return nil
-  end
   local judge = answer == requests.instead and in_place_of_request or after_request
   local judged = judge(requests, answer, seen)
   return judged and with_expected_refusal(requests, judged)

@@ -32,12 +32,8 @@ local shortest_trip = 0.005
 
 --- Whether Graph did not answer: the connection broke, or a gateway sent 502 to 504.
 local function was_lost(answer)
-  return answer.outcome == "interrupted"
-    or (
-      answer.outcome == "unavailable"
-      and lost_in_a_gateway[answer.status]
-      and not answer.retry_after
-    )
+  local is_gateways = lost_in_a_gateway[answer.status] and not answer.retry_after
+  return answer.outcome == "interrupted" or is_gateways or false
 end
 
 --- Remembers that a request may have started a sync, although its answer does not say so.

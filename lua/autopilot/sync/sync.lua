@@ -85,7 +85,7 @@ function Requests:after(answer, sent)
     self.sent, self.client_request_id = sent, nil
   end
   if answer.outcome then
-    failure.note(self, answer, sent)
+    failure.note(self, answer)
   else -- the expected status
     answer.outcome, answer.delivered, answer.confirmed_by = "started", "yes", "response"
     self.delivered = "yes"
@@ -128,7 +128,7 @@ function Requests:try(number, delay)
   self.delay, self.waited_until = delay, call.slept_until
   self.instead = nil
   local answer = client.sync_request:run(client, self)
-  if answer.confirmed_by == "response" and not self.instead then
+  if answer.mistake or (answer.confirmed_by == "response" and not self.instead) then
     return answer
   end
   return answer, failure.judge(self, answer, seen)

@@ -128,9 +128,8 @@ end
 local function judge(memory, found, since, state)
   local trigger = record.covering_trigger(found, since, memory)
   state.trigger = state.trigger or trigger -- a later one may follow before this one is seen to end
-  return state.trigger
-      and record.ending(found, state.trigger, memory) == "completed"
-      and "completed"
+  local ending = state.trigger and record.ending(found, state.trigger, memory)
+  return ending == "completed" and ending
     or trigger and record.ending(found, trigger, memory)
     or nil
 end
@@ -146,19 +145,6 @@ local function timed_out(call, answer, state)
   answer.gave_up = call.client.is_closed and "not_retryable" or "deadline"
   answer.hint = state.shows_none and hint_of_none or nil
   return answer
-end
-
---- Keeps what a read showed, and adds a step if it differs from the read before.
-local function keep_read(call, answer, since, state)
-  local before = state.last_read
-  local is_new = not state.has_read
-    or before.sync_status ~= answer.sync_status
-    or before.last_manual_trigger ~= answer.last_manual_trigger
-  if is_new then
-    wait.note(call, "read", "the status is " .. (answer.sync_status or "no state"))
-  end
-  state.has_read, state.last_read, state.token_errors = true, answer, 0
-  state.shows_none = record.shows_none(answer, since, call.client.memory)
 end
 
 --- Waits until a sync triggered at or after `since` has completed.
@@ -179,7 +165,9 @@ function wait.await(call, since, last_read)
     end
     answer = record.read_once(call)
     if not answer.outcome then
-      keep_read(call, answer, since, state)
+      wait.note(call, "read", "the status is " .. (answer.sync_status or "no state"))
+      state.has_read, state.last_read, state.token_errors = true, answer, 0
+      state.shows_none = record.shows_none(answer, since, client.memory)
       answer.outcome = judge(client.memory, answer, since, state)
       if answer.outcome then
         return answer
