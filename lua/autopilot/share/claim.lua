@@ -139,12 +139,6 @@ local function new_result(client, state)
   return result
 end
 
---- The answer if a sync was started, but before the call's `since`: no other can be started now.
-local function too_early(client)
-  local left = client.memory:cooldown_left(client.options.clock())
-  return answers.not_sent(client, left and "cooldown" or "in_progress", { retry_after = left })
-end
-
 --- Whether the sync that was started last was, or may have been, triggered before the call's `since`.
 local function is_too_early(requests)
   local client, since = requests.call.client, requests.call.since
@@ -158,8 +152,9 @@ end
 --- Returns another call's answer as the answer of this call.
 local function join(requests, result)
   local client, answer = requests.call.client, result.answer
-  if answer.outcome == "started" and is_too_early(requests) then
-    return too_early(client)
+  if answer.outcome == "started" and is_too_early(requests) then -- no other can be started now
+    local left = client.memory:cooldown_left(client.options.clock())
+    return answers.not_sent(client, left and "cooldown" or "in_progress", { retry_after = left })
   end
   requests.joined_attempts = math.max(requests.joined_attempts or 0, result.attempts)
   client:emit("joined", { outcome = answer.outcome })
