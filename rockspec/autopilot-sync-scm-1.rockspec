@@ -192,7 +192,6 @@ build = {
     ["autopilot.sync.recover"] = "lua/autopilot/sync/recover.lua",
     ["autopilot.sync.report"] = "lua/autopilot/sync/report.lua",
     ["autopilot.sync.service_clock"] = "lua/autopilot/sync/service_clock.lua",
-    ["autopilot.sync.status"] = "lua/autopilot/sync/status.lua",
     ["autopilot.sync.sync"] = "lua/autopilot/sync/sync.lua",
     ["autopilot.sync.wait"] = "lua/autopilot/sync/wait.lua",
     ["autopilot.token"] = "lua/autopilot/token/init.lua",

@@ -41,8 +41,6 @@ local longest_text = 1000 -- characters of a text that others wrote, in a report
 ---@field package last_token string? the last token that was obtained
 ---@field package facts table? what the token that was looked at last says of itself
 ---@field package secrets string[] what must not get into a report: the tokens sent last
----@field package cleaner (fun(text: string): string)? takes them out of a text
----@field package clean_text string? a text that is known to be without them
 ---@field package service_clock autopilot.ServiceClock
 ---@field package memory autopilot.TenantMemory
 ---@field package shared autopilot.TenantStore|false what other clients are told, through a store
@@ -51,7 +49,7 @@ Client.__index = Client
 
 local operations = {
   sync = "autopilot.sync.sync",
-  status = "autopilot.sync.status",
+  status = "autopilot.sync.record",
   wait = "autopilot.sync.wait",
   ensure = "autopilot.sync.ensure",
   doctor = "autopilot.client.doctor",
@@ -68,10 +66,6 @@ setmetatable(Client, {
 })
 
 ---@package
----@param service autopilot.Service
----@param token string|autopilot.TokenProvider
----@param tenant string?
----@return autopilot.Client
 function Client.new(service, token, tenant)
   local checked, is_text = service.options, type(token) == "string"
   local clock = ServiceClock.new(checked)
@@ -86,7 +80,6 @@ function Client.new(service, token, tenant)
     secrets = {}, -- no token has been sent
     under_way = 0,
     is_closed = false,
-    on_event = service.on_event or false,
     shared = false,
     service_clock = clock,
     memory = Knowledge.new(checked, clock),
@@ -105,7 +98,7 @@ function Client:close()
   self.static_token, self.token_provider, self.last_token = false, nil, nil
   self.facts = nil
   if self.under_way == 0 then
-    self.secrets, self.cleaner = {}, nil
+    self.secrets = {}
   end
   if self.owns_transport then
     self.transport:close()
@@ -134,7 +127,7 @@ end
 function Client:hide(token)
   local facts, before = self.facts, self.secrets[1]
   self.tenant_id = facts and facts.token == token and facts.tenant_id or false
-  self.secrets, self.cleaner, self.clean_text = { token, before }, nil, nil
+  self.secrets = { token, before }
 end
 
 --- Makes a foreign text fit for a report or an event: one line of visible characters, of limited
@@ -148,23 +141,9 @@ function Client:clean(text, longest)
   if type(text) ~= "string" or #text <= longest and not core.may_echo(self.secrets, text) then
     return text
   end
-  self.cleaner = self.cleaner or redact.prepare(self.secrets)
   -- Redacted before it is cut: the rest of an encoded secret might not be recognized.
-  text = self.cleaner(sentence.clean(text, math.huge))
+  text = redact.prepare(self.secrets)(sentence.clean(text, math.huge))
   return text and sentence.clean(text, longest)
-end
-
---- As `clean`, for a text that most answers repeat from the one before: it is examined once for each token.
----@package
----@param text string?
----@return string? text
-function Client:clean_repeated(text)
-  if text == nil or text == self.clean_text then
-    return text
-  end
-  local cleaned = self:clean(text)
-  self.clean_text = cleaned == text and text or nil
-  return cleaned
 end
 
 --- Sets the time before which asking again is pointless; removes it where none is given.
@@ -180,7 +159,6 @@ end
 
 --- Updates the Retry-After of an answer that came earlier; removes it if it has passed.
 ---@package
----@param answer table
 function Client:refresh_retry(answer)
   local rest = answer.free_at and answer.free_at - self.options.clock()
   self:set_retry(answer, rest and rest > 0 and rest or nil)

@@ -13,10 +13,9 @@ local core = require "autopilot.core"
 local dates = require "autopilot.base.dates"
 local hint_of = require("autopilot.sync.outcome").hint_of
 local hint_of_failure = require "autopilot.graph.hint"
-local hint_of_lost = require("autopilot.sync.record").hint_of_lost
 local provider = require "autopilot.graph.token_provider"
 local report = require "autopilot.sync.report"
-local status = require "autopilot.sync.status"
+local settings = require "autopilot.sync.record"
 local url_parts = require "autopilot.base.url"
 
 ---@class autopilot.Check
@@ -51,7 +50,7 @@ end
 
 local function advice_of(answer)
   if answer.outcome == "interrupted" then
-    return hint_of_failure("unreachable", nil, answer.network) or hint_of_lost
+    return hint_of_failure("unreachable", nil, answer.network) or settings.hint_of_lost
   end
   return hint_of(answer)
 end
@@ -212,7 +211,7 @@ check("permission", "Permission", {}, function(found)
   end
   local call = Call.new(found.client, "doctor")
   call.is_single_pass, call.deadline = true, found.call.deadline
-  local read, failure = report.finish(call, status.run(call))
+  local read, failure = report.finish(call, settings.run(call))
   local record = read or failure
   found.record = record
   if record.outcome == "throttled" then
@@ -396,4 +395,4 @@ local function run(call)
 end
 
 ---@type autopilot.Operation
-return { rules = status.rules, run = run }
+return { rules = settings.rules, run = run }

@@ -121,15 +121,10 @@ local rules = {
   trace = { type = "boolean", default = false },
 }
 
---- Why options that are valid alone cannot be used together; nil: they can.
-local function conflict(checked, scheme)
-  local proxy = checked.http.proxy
-  if checked.store and not checked.tenant then
-    return "option 'store' needs option 'tenant': what is shared belongs to a tenant"
-  elseif not checked.transport and scheme == "http" and proxy and proxy ~= "" then
-    return "option 'http.proxy' cannot be used with an http base_url"
-  end
-end
+-- Why options that are valid alone cannot be used together.
+local storing_without_tenant =
+  "option 'store' needs option 'tenant': what is shared belongs to a tenant"
+local proxy_for_http = "option 'http.proxy' cannot be used with an http base_url"
 
 --- Checks the options of a client, and fills in `base_url`. Raises what is wrong.
 ---@param given autopilot.ClientOptions
@@ -141,31 +136,25 @@ function client_options.check(given, level)
   local graph = clouds[checked.cloud].graph
   checked.base_url = (checked.base_url or graph):gsub("/$", "")
   local scheme, host = url_parts.split(checked.base_url)
-  local complaint = conflict(checked, scheme)
-  if complaint then
-    error(("%s: %s"):format(name, complaint), level + 1)
-  end
   local is_local = url_parts.is_loopback(host)
   if is_local and checked.http.proxy == nil then
     checked.http.proxy = "" -- a proxy named in the environment cannot reach this machine's loopback
+  end
+  local has_proxy = (checked.http.proxy or "") ~= ""
+  local complaint = checked.store and not checked.tenant and storing_without_tenant
+    or scheme == "http" and has_proxy and not checked.transport and proxy_for_http
+  if complaint then
+    error(("%s: %s"):format(name, complaint), level + 1)
   end
   return checked, not is_local and checked.base_url:lower() ~= graph
 end
 
 local own_rules = { token = rules.token, tenant = rules.tenant }
 
---- Checks the two options that differ between clients of the same service. A fleet does so for each tenant: the
--- details of an error are found out only if there is one.
----@param token any
----@param tenant any
+--- Checks the two options that differ between clients of the same service. A fleet does so for each tenant.
 ---@param level integer as for `error`
 function client_options.check_own(token, tenant, level)
-  local has_token = (type(token) == "string" or options.is_callable(token))
-    and not check_token(token)
-  local is_tenant = tenant == nil or type(tenant) == "string" and not rules.tenant.check(tenant)
-  if not (has_token and is_tenant) then
-    options.check(name, own_rules, { token = token, tenant = tenant }, level + 1)
-  end
+  options.check(name, own_rules, { token = token, tenant = tenant }, level + 1)
 end
 
 return client_options

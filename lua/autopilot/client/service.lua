@@ -17,8 +17,7 @@ local needed_later = "base.claims base.interrupt base.merged base.network_hint "
   .. "base.option_mistake base.protected_call base.redact base.sentence "
   .. "graph.answer graph.error graph.error_forms graph.hint graph.loose_json "
   .. "graph.token_provider graph.trace retry.policy "
-  .. "sync.ensure sync.failure sync.record sync.recover "
-  .. "sync.status sync.sync sync.wait"
+  .. "sync.ensure sync.failure sync.record sync.recover sync.sync sync.wait"
 
 ---@class autopilot.Service
 ---@field options table checked
@@ -29,7 +28,7 @@ local needed_later = "base.claims base.interrupt base.merged base.network_hint "
 ---@field transport function
 ---@field owns_transport boolean the clients close it
 ---@field policy autopilot.RetryPolicy? nil: the default, or none
----@field on_event function?
+---@field on_event function|false
 ---@field package client_metatable table
 local service = {}
 
@@ -55,7 +54,7 @@ function service.new(given, make_transport, level)
     transport = checked.transport,
     policy = checked.retry or nil,
     owns_transport = not checked.transport,
-    on_event = checked.on_event,
+    on_event = checked.on_event or false,
   }, service_metatable)
   if self.owns_transport then
     self.transport = (make_transport or curl.new) { http = checked.http }

@@ -8,11 +8,11 @@
 
 local TenantStore = require "autopilot.share.tenant_store"
 local answers = require "autopilot.graph.answer"
-local failure = require "autopilot.sync.failure"
 local outcome = require "autopilot.sync.outcome"
 local record = require "autopilot.sync.record"
 local recover = require("autopilot.base.lazy") "autopilot.sync.recover"
 local shared_answer = require "autopilot.share.shared_answer"
+local sync = require "autopilot.sync.sync"
 
 -- Seconds added to the expected duration of the work that a claim is for.
 local margin = 10
@@ -49,7 +49,6 @@ end
 
 --- Releases the claim. The answer is stored for other calls; without an answer, the end of the claim is stored. If
 -- neither is stored, other calls assume that the holder has died.
----@param requests autopilot.SyncRequests
 ---@param answer table? nil if nothing was posted
 ---@param other autopilot.SharedAnswer? the answered request, if it is another call's
 local function release(requests, answer, other)
@@ -69,9 +68,6 @@ local function release(requests, answer, other)
 end
 
 --- Called before the call sleeps until its next attempt. Keeps the claim, or releases it.
----@param requests autopilot.SyncRequests
----@param answer table of the last attempt
----@param seconds number
 function TenantStore:pause(requests, answer, seconds)
   local lease, options = requests.lease, self.client.options
   local is_kept = lease
@@ -86,14 +82,11 @@ function TenantStore:pause(requests, answer, seconds)
 end
 
 --- Called before the record is read to find out whether a request started a sync. Renews the claim.
----@param requests autopilot.SyncRequests
 function TenantStore:settle(requests)
   renew(requests, 3 * self.client.options.timeout.total)
 end
 
 --- Called when a call has its answer. Stores the answer for others, and what it shows about the tenant.
----@param requests autopilot.SyncRequests
----@param answer table
 function TenantStore:finish(requests, answer)
   requests.joined_attempts = nil
   if requests.lease then
@@ -146,12 +139,6 @@ local function new_result(client, state)
   return result
 end
 
---- The answer if a sync was started, but before the call's `since`: no other can be started now.
-local function too_early(client)
-  local left = client.memory:cooldown_left(client.options.clock())
-  return answers.not_sent(client, left and "cooldown" or "in_progress", { retry_after = left })
-end
-
 --- Whether the sync that was started last was, or may have been, triggered before the call's `since`.
 local function is_too_early(requests)
   local client, since = requests.call.client, requests.call.since
@@ -165,19 +152,25 @@ end
 --- Returns another call's answer as the answer of this call.
 local function join(requests, result)
   local client, answer = requests.call.client, result.answer
-  if answer.outcome == "started" and is_too_early(requests) then
-    return too_early(client)
+  if answer.outcome == "started" and is_too_early(requests) then -- no other can be started now
+    local left = client.memory:cooldown_left(client.options.clock())
+    return answers.not_sent(client, left and "cooldown" or "in_progress", { retry_after = left })
   end
   requests.joined_attempts = math.max(requests.joined_attempts or 0, result.attempts)
   client:emit("joined", { outcome = answer.outcome })
   return answer
 end
 
+--- Whether the call may read the record for another call, whose answer was lost.
+local function may_look(call)
+  return call.client.options.recover and not call.is_single_pass and call:time_left() > 0
+end
+
 --- Returns another call's answer as this call's own; nil if this call is to send a request itself, or to read
 -- the record first (`state.unread`).
 local function adopt(requests, result, state)
   local client, answer = requests.call.client, result.answer
-  if result.unread_since and recover.may_look(requests.call) then
+  if result.unread_since and may_look(requests.call) then
     state.unread = result
     return nil
   end
@@ -199,12 +192,6 @@ end
 
 -- ---- Instead of a request ----------------------------------------------------------------------------
 
---- Reads the store; returns the refusal known then, or nil.
-local function refusal_by_now(requests)
-  requests.call.client.shared:learn()
-  return failure.known_refusal(requests)
-end
-
 --- Reads the record after another call's answer was lost. Other waiting calls get the result too.
 ---@return table? answer nil: no sync was started, and this call is to send a request
 local function settle_for_other(requests, state)
@@ -224,14 +211,14 @@ end
 --- The answer that makes a request needless although this call has the claim; nil if there is none.
 local function found_meanwhile(requests, state)
   local client = requests.call.client
-  local refusal = refusal_by_now(requests)
+  local refusal = sync.known_refusal(requests.call)
   if not refusal and state.may_have_died then
     state.may_have_died, state.ends = false, nil -- once is enough for that claim
-    if client.options.recover and not requests.call.is_single_pass then
+    if may_look(requests.call) then
       record.read_once(requests.call) -- a request under that claim may have started a sync
       renew(requests, client.options.timeout.total)
     end
-    refusal = refusal_by_now(requests)
+    refusal = sync.known_refusal(requests.call)
   end
   local result = not refusal and new_result(client, state)
   local answer = refusal or (result and adopt(requests, result, state))
@@ -279,7 +266,6 @@ local function wait(requests, state)
 end
 
 --- Called right before a request would be sent, when its token is known.
----@param requests autopilot.SyncRequests
 ---@return table? answer instead of a request; nil: send it
 function TenantStore:gate(requests)
   local client, seconds = self.client, self.client.options.timeout.total

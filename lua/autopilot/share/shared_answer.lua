@@ -106,8 +106,6 @@ end
 
 --- Converts the answer to a call's request into the form for the store.
 ---@param claim autopilot.Lease the one of the call
----@param requests autopilot.SyncRequests
----@param answer table
 ---@param of_another autopilot.SharedAnswer? the one whose request was answered; default: this call's request
 ---@return table? result nil if nothing was sent, or if the answer is of no use to others
 function shared_answer.write(claim, requests, answer, of_another)
@@ -140,7 +138,6 @@ end
 -- ---- Reading -----------------------------------------------------------------------------------------
 
 --- Converts a result of `write` back; nil for anything else.
----@param value any
 ---@param client autopilot.Client of the reader
 ---@return autopilot.SharedAnswer?
 function shared_answer.read(value, client)

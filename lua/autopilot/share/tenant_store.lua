@@ -12,6 +12,7 @@ local Leases = require "autopilot.base.lease"
 local contract = require "autopilot.store.contract"
 local dates = require "autopilot.base.dates"
 local json = require "autopilot.base.json"
+local merged = require "autopilot.base.merged"
 local outcome = require "autopilot.sync.outcome"
 
 ---@class autopilot.TenantStore
@@ -36,8 +37,6 @@ local same_time = 0.01
 local result_life = 60
 
 --- Makes a client's access to the shared data of its tenant. Keys contain no secrets.
----@param client autopilot.Client
----@param store autopilot.Store
 ---@return autopilot.TenantStore
 function TenantStore.new(client, store)
   local key = prefix .. client.base_url:lower() .. ":" .. client.tenant:lower()
@@ -117,22 +116,11 @@ local function read(self)
   return self.value or {}
 end
 
---- The texts of a sync for the store. One that another client has stored keeps its texts: a client whose clock was
--- set may take it for a later one.
-local function texts_of(self, sync)
-  return sync.stored
-    or {
-      triggered_at = dates.to_text(self.client.service_clock:to_unix(sync.triggered_at)),
-      earliest = dates.to_text(sync.earliest),
-      latest = dates.to_text(sync.latest),
-    }
-end
-
 --- Writes the tenant's value to the store for so many seconds. Stored data that this client ignores stays.
 local function put(self, value, seconds)
   local stored = value.stored or {}
   local text = json.encode {
-    sync = value.sync and texts_of(self, value.sync) or stored.sync,
+    sync = value.sync and value.sync.stored or stored.sync,
     refusal = value.refusal or stored.refusal,
     result = value.result,
     ended = value.ended,
@@ -182,7 +170,14 @@ local function add_sync(self, value)
   if is_stored or life_of(self, sync) <= 0 then
     return false
   end
-  value.sync = sync
+  -- What another client has stored keeps its texts: a client whose clock was set may take it for a later one.
+  local texts = sync.stored
+    or {
+      triggered_at = dates.to_text(self.client.service_clock:to_unix(sync.triggered_at)),
+      earliest = dates.to_text(sync.earliest),
+      latest = dates.to_text(sync.latest),
+    }
+  value.sync = merged(sync, { stored = texts })
   return true
 end
 
@@ -192,7 +187,7 @@ local function add_refusal(self, value)
   local ends, now = memory.held_until, client.options.clock()
   local is_stored = value.refusal and value.refusal.told_at == self.refusal_id
   local stored_until = is_stored and self.refusal_ends or now
-  if not ends or ends <= stored_until + same_time or not is_of_tenant(memory.held_as) then
+  if ends <= stored_until + same_time or not is_of_tenant(memory.held_as) then
     return false
   end
   local told_at = dates.to_text(client.service_clock:to_unix(now))
@@ -203,21 +198,15 @@ local function add_refusal(self, value)
   return true
 end
 
---- Adds a sync or a refusal without a known end, stored by another client, to what the client knows.
-local function learn_sync(memory, fact)
-  if not fact.earliest then
-    memory:note_refused("cooldown", nil, fact.triggered_at)
-  elseif (memory.newest_trigger or -math.huge) < fact.earliest then
-    memory:note_sync(fact)
-  end
-end
-
 --- Reads the tenant's value, and adds it to what the client knows.
 ---@return table value the tenant's
 function TenantStore:learn()
-  local value = read(self)
-  if value.sync then
-    learn_sync(self.client.memory, value.sync)
+  local value, memory = read(self), self.client.memory
+  local sync = value.sync
+  if sync and not sync.earliest then -- a refusal without a known end
+    memory:note_refused("cooldown", nil, sync.triggered_at)
+  elseif sync and (memory.newest_trigger or -math.huge) < sync.earliest then
+    memory:note_sync(sync)
   end
   learn_refusal(self, value.refusal)
   return value

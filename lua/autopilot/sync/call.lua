@@ -23,8 +23,6 @@ Call.__index = Call
 local no_options = {}
 
 --- Begins a call.
----@param client autopilot.Client
----@param name string of the method
 ---@param wanted table? its checked options; a `deadline` or `timeout` is in seconds
 ---@return autopilot.Call
 function Call.new(client, name, wanted)
@@ -46,8 +44,6 @@ end
 ---@field run fun(call: autopilot.Call, wanted: table): table, autopilot.Attempt[]?
 
 --- Makes the client's method of an operation. It raises a mistake of the caller at the caller's line.
----@param name string
----@param operation autopilot.Operation
 ---@return fun(client: autopilot.Client, given: table?): autopilot.Report?, autopilot.Report?
 function Call.method(name, operation)
   local label = "client:" .. name
@@ -73,7 +69,6 @@ end
 
 --- Sleeps, and remembers when the sleep is due to end. Thousands of calls may sleep at the same time, so a
 -- tail call saves a stack frame for each.
----@param seconds number
 function Call:sleep(seconds)
   self.slept_until = self:now() + seconds
   return self.client.options.sleep(seconds)
@@ -81,7 +76,6 @@ end
 
 --- The current time; not earlier than the due end of the last sleep, which may have returned slightly early. Closing the
 -- client ends a sleep much earlier.
----@return number
 function Call:now()
   local client, slept_until = self.client, self.slept_until
   local now = client.options.clock()
@@ -89,7 +83,6 @@ function Call:now()
 end
 
 --- Seconds until the deadline; without one, infinity.
----@return number
 function Call:time_left()
   return (self.deadline or math.huge) - self.client.options.clock()
 end
@@ -103,10 +96,8 @@ end
 
 --- Whether the answer means that no request was sent because the call's deadline had passed.
 local function is_too_late(call, answer)
-  local network = answer.network
-  return was_not_sent(answer)
-    and not answer.mistake
-    and (call:time_left() <= 0 or (network and network.name == "DEADLINE"))
+  local is_late = call:time_left() <= 0 or (answer.network or {}).name == "DEADLINE"
+  return is_late and was_not_sent(answer)
 end
 
 --- The retry policy of a client. The default one is made at the first failure: most scripts never need it.
@@ -147,9 +138,10 @@ end
 
 ---@class autopilot.Attempted what is attempted, and repeated as the retry policy says
 --- Makes one attempt, `delay` seconds after the one before. Returns the answer; after a failure that may be retried
---- also the report for the policy, and optionally a higher number for the attempt.
----@field try fun(self, number: integer, delay: number): table, table?, integer?
+--- also the report for the policy.
+---@field try fun(self, number: integer, delay: number): table, table?
 ---@field before_wait (fun(self, answer: table, seconds: number))?
+---@field joined_attempts integer? number of attempts of the other call whose answer was used
 
 --- Tries until there is success, or the retry policy ends the attempts.
 ---@param task autopilot.Attempted
@@ -158,14 +150,14 @@ function Call:attempt(task)
   local client = self.client
   local number, delay, previous = 1, 0, nil
   while true do
-    local answer, judged, counts_as = task:try(number, delay)
-    local reason = previous and is_too_late(self, answer) and "deadline"
-    if reason then
-      return last_of(client, previous, reason)
+    local answer, judged = task:try(number, delay)
+    if previous and is_too_late(self, answer) then
+      return last_of(client, previous, "deadline")
     elseif not judged or answer.mistake or answer.gave_up or self.is_single_pass then
       return answer
     end
-    number = math.max(number, counts_as or 0)
+    local reason
+    number = math.max(number, task.joined_attempts or 0)
     delay, reason = decide(self, number, delay, judged)
     if not delay then
       answer.gave_up = reason

@@ -78,7 +78,6 @@ end
 ---@field has_failed boolean? a sync that counts was triggered, and failed
 
 --- Decides by the record, and by the client's knowledge of the tenant, what to do next.
----@param call autopilot.Call
 ---@param found autopilot.SettingsRecord already noted
 ---@return autopilot.EnsurePlan
 function ensure.plan(call, found)
@@ -101,42 +100,29 @@ function ensure.plan(call, found)
   }
 end
 
---- Waits while a sync is in progress that does not count: it has to end first.
-local function wait_for_the_other(self, answer, seconds)
-  local call = self.call
-  if not call.is_single_pass then
-    wait.note(call, "wait", "a sync is in progress that was triggered before")
-    if pause(self, answer) then
-      return nil
-    end
-    seconds = call.client.memory:cooldown_left(call:now())
-  end
-  return refuse(call, answer, "in_progress", seconds)
-end
-
---- Waits until a cooldown or a Retry-After has passed.
-local function wait_out(call, answer, name, remaining)
+--- Waits until the refusal that a request would meet has passed, or a little while a sync is in progress that does not
+-- count: it has to end first. Returns that refusal if the call may not wait, or has not enough time.
+---@param answer table to the last read; an empty one if there was no read
+---@param plan autopilot.EnsurePlan
+local function wait_out(self, answer, plan)
+  local call, name, seconds = self.call, plan.outcome, plan.seconds
   if call.is_single_pass then
-    return refuse(call, answer, name, remaining)
+    return refuse(call, answer, name, seconds)
   end
-  local ends = call:now() + remaining
-  -- Made longer by chance, never shorter: a request that comes too early is refused, and may start the wait
-  -- again.
-  local seconds = remaining + math.min(5, remaining / 20) * call.client.options.random()
-  seconds = math.min(seconds, math.max(remaining, call:time_left() - 1))
-  wait.note(call, "wait", ("%s for %d s"):format(name, math.ceil(remaining)))
-  if not sleep(call, seconds, "cooldown", answer) then
-    return refuse(call, answer, name, math.max(0, ends - call:now()))
+  local is_over
+  if answer.sync_status == "in_progress" then
+    wait.note(call, "wait", "a sync is in progress that was triggered before")
+    is_over = pause(self, answer)
+  else
+    wait.note(call, "wait", ("%s for %d s"):format(name, math.ceil(seconds)))
+    -- Made longer by chance, never shorter: a request that comes too early is refused, and may start the wait again.
+    local longer = seconds + math.min(5, seconds / 20) * call.client.options.random()
+    longer = math.min(longer, math.max(seconds, call:time_left() - 1))
+    is_over = sleep(call, longer, "cooldown", answer)
   end
-end
-
---- Adds to a cooldown without a known end the latest possible end: a scheduler needs one.
-local function with_end(call, answer)
-  local left = answer.outcome == "cooldown" and call.client.memory:cooldown_left(call:now())
-  if left and not answer.retry_at then
-    call.client:set_retry(answer, left)
+  if not is_over then
+    return refuse(call, answer, name, (select(2, call.client.memory:refusal(call:now()))))
   end
-  return answer
 end
 
 --- Asks for a sync.
@@ -146,16 +132,23 @@ local function ask(self)
   local answer = sync.request(requests)
   if answer.outcome ~= "started" then
     -- The next read may show that it is done, or what to do.
-    local is_passing = outcome.of(answer).look_again or requests.is_unreadable or answer.retry_at
-    local may_go_on = not call.is_single_pass
-      and is_passing
+    local is_passing = outcome.of(answer).source == "tenant"
+      or answer.outcome == "interrupted"
+      or requests.is_unreadable
+      or answer.retry_at
+    local may_go_on = is_passing
+      and not call.is_single_pass
       and answer.outcome ~= "token_error" -- its Retry-After is the token endpoint's
       and (call.client.memory:held_for(call:now()) or 0) < call:time_left()
     if may_go_on and pause(self, answer) then
       wait.note(call, "look", "the request was answered: " .. answer.outcome)
       return nil
     end
-    return with_end(call, answer)
+    if answer.outcome == "cooldown" and not answer.retry_at then
+      -- Its end is not known. The latest possible one is told: a scheduler needs one.
+      call.client:set_retry(answer, call.client.memory:cooldown_left(call:now()))
+    end
+    return answer
   end
   wait.note(call, "started", "confirmed by the " .. answer.confirmed_by)
   if call.is_single_pass then
@@ -171,17 +164,17 @@ end
 
 --- Waits until a sync that counts has ended, if it has not. If it failed, returns nil, and keeps the record for
 -- the next step, which decides what to do.
-local function join(self, answer, is_over)
+local function join(self, answer, action)
   local call = self.call
-  if is_over then
-    wait.note(call, "none", "a sync that counts was triggered already")
+  if action == "none" then
+    wait.note(call, action, "a sync that counts was triggered already")
     local is_fresh = not self.requests.attempts[1] and not self.has_joined
     answer.outcome = is_fresh and "fresh" or "completed"
     return answer
   end
-  wait.note(call, "join", "a sync that counts is in progress")
+  wait.note(call, action, "a sync that counts is in progress")
   self.has_joined = true
-  answer = wait.await(call, call.since, 1, answer)
+  answer = wait.await(call, call.since, answer)
   if answer.outcome == "sync_failed" then
     self.read, answer.outcome = answer, nil
     return nil
@@ -204,7 +197,7 @@ local function step(self)
   local memory = call.client.memory
   local held_for = not answer and memory:held_for(call:now())
   if held_for then -- not even the record may be read
-    return wait_out(call, {}, memory.held_as, held_for)
+    return wait_out(self, {}, { outcome = memory.held_as, seconds = held_for })
   end
   answer, self.read = answer or read_record(self), nil
   if answer.outcome then
@@ -212,7 +205,7 @@ local function step(self)
   end
   local plan = ensure.plan(call, answer)
   if plan.action == "none" or plan.action == "join" then
-    return join(self, answer, plan.action == "none")
+    return join(self, answer, plan.action)
   end
   if plan.has_failed then
     self.why = "the last sync failed"
@@ -220,13 +213,11 @@ local function step(self)
     answer.outcome = "sync_failed"
     requests.last_answer = requests.last_answer and answer -- it tells of a later moment
   end
-  if plan.outcome == "in_progress" then
-    return wait_for_the_other(self, answer, plan.seconds)
-  elseif plan.action == "sync" then
+  if plan.action == "sync" then
     -- Where a request may have started a sync, and the record does not tell, another may start a second one.
     return requests.open and not answer.trigger_known and requests.last_answer or ask(self)
   end
-  local ended = wait_out(call, answer, plan.outcome, plan.seconds)
+  local ended = wait_out(self, answer, plan)
   if ended and plan.has_failed then
     ended.outcome = "sync_failed" -- the call cannot, or may not, wait until another can be started
   end
@@ -234,14 +225,9 @@ local function step(self)
 end
 
 --- Completes the call by the options. Without `since` and `max_age`, the time of the call counts as `since`.
----@param call autopilot.Call
----@param wanted table
 ---@return string? mistake
 function ensure.prepare(call, wanted)
-  local client, since, mistake = call.client, wanted.since, nil
-  if since then
-    since, mistake = wait.moment_of(client, since)
-  end
+  local since, mistake = wait.moment_of(call.client, wanted.since)
   if since and wanted.max_age then
     mistake = "options 'since' and 'max_age' exclude each other"
   end

@@ -15,17 +15,20 @@
 ---@field own_earliest number? earliest possible trigger time of that sync; the service's clock
 ---@field own_latest number? latest possible trigger time of that sync
 ---@field known autopilot.SyncFact? the latest sync, triggered by any client
----@field held_until number? when the latest Retry-After ends
+---@field held_until number when the latest Retry-After ends
 ---@field held_as autopilot.Outcome? the outcome of the answer with that Retry-After
----@field completed_trigger number? the latest trigger whose sync a record showed as completed; the service's clock
----@field failed_trigger number? the latest trigger whose sync a record showed as failed; the service's clock
+---@field completed_trigger number the latest trigger whose sync a record showed as completed; the service's clock
+---@field failed_trigger number the latest trigger whose sync a record showed as failed; the service's clock
 ---@field cooldown number seconds: as configured, or as learnt from the service's answers
 ---@field learned { cooldown: number, before: number }? a change of `cooldown` that no report contains yet
----@field package options { cooldown: number, cooldown_margin: number } seconds, as configured
----@field package was_shorter boolean? a shorter cooldown was learnt, and turned out to be too short
+---@field was_shorter boolean? a shorter cooldown was learnt, and turned out to be too short
 ---@field stuck_trigger number? the trigger of the sync that an event `stuck` was about; the service's clock
----@field package refused_at number? when the last refusal without Retry-After came
-local TenantMemory = {}
+---@field refused_at number? when the last refusal without Retry-After came
+local TenantMemory = {
+  held_until = -math.huge,
+  completed_trigger = -math.huge,
+  failed_trigger = -math.huge,
+}
 TenantMemory.__index = TenantMemory
 
 ---@param options { cooldown: number, cooldown_margin: number } seconds; cooldown 0: only Retry-After counts
@@ -42,11 +45,15 @@ local function interval_of(self)
 end
 
 --- Remembers a sync, unless a later one is known.
----@param fact autopilot.SyncFact
 function TenantMemory:note_sync(fact)
   if not self.known or fact.triggered_at > self.known.triggered_at then
     self.known = fact
   end
+end
+
+--- Remembers a trigger time, on the service's clock, that a record or an answer shows.
+function TenantMemory:note_trigger(trigger)
+  self.newest_trigger = math.max(trigger, self.newest_trigger or trigger)
 end
 
 --- Remembers a sync that this client started, as the service's answer or a record shows.
@@ -60,7 +67,7 @@ function TenantMemory:note_started(sent_at, accepted_at, earliest, latest)
     local _
     _, latest = self.service_clock:to_service(accepted_at)
   end
-  self.newest_trigger = math.max(latest, self.newest_trigger or latest)
+  self:note_trigger(latest)
   self.started_at, self.own_earliest, self.own_latest = sent_at, earliest, latest
   if accepted_at then
     self:note_sync { triggered_at = accepted_at, earliest = earliest, latest = latest }
@@ -68,48 +75,35 @@ function TenantMemory:note_started(sent_at, accepted_at, earliest, latest)
 end
 
 --- Remembers a refusal of the service.
----@param outcome autopilot.Outcome
 ---@param seconds number? its Retry-After
----@param received_at number
 function TenantMemory:note_refused(outcome, seconds, received_at)
-  if seconds then
-    local ends = received_at + seconds
-    if ends > (self.held_until or -math.huge) then
-      self.held_until, self.held_as = ends, outcome
-    end
-  elseif outcome == "cooldown" then
+  if seconds and received_at + seconds > self.held_until then
+    self.held_until, self.held_as = received_at + seconds, outcome
+  elseif not seconds and outcome == "cooldown" then
     self.refused_at = math.max(received_at, self.refused_at or received_at)
   end
 end
 
 --- When the cooldown of the latest known sync ends; -infinity if no sync is known.
----@return number
 function TenantMemory:known_end()
   return self.known and self.known.triggered_at + interval_of(self) or -math.huge
 end
 
---- Returns when the last refusal without Retry-After came, if no known sync explains it. Its reason is then the
--- cooldown of a sync that the client does not know.
-local function unexplained_refusal(self)
-  return self.refused_at and self.refused_at >= self:known_end() and self.refused_at or nil
-end
-
---- The latest sync as far as the client knows, which may be an unknown one that a refusal shows.
+--- The latest sync as far as the client knows. A refusal without Retry-After that no known sync explains shows an
+-- unknown one.
 ---@return autopilot.SyncFact?
 function TenantMemory:latest_fact()
-  local refused_at = unexplained_refusal(self)
-  return refused_at and { triggered_at = refused_at } or self.known
+  local refused_at = self.refused_at
+  if refused_at and refused_at >= self:known_end() then
+    return { triggered_at = refused_at }
+  end
+  return self.known
 end
 
 --- Seconds until the cooldown ends; nil if it is over, or no cooldown is known.
----@param now number
----@return number? seconds
 function TenantMemory:cooldown_left(now)
-  if self.cooldown == 0 then
-    return nil
-  end
-  local refused_at, interval = unexplained_refusal(self), interval_of(self)
-  local left = (refused_at and refused_at + interval or self:known_end()) - now
+  local fact, interval = self:latest_fact(), interval_of(self)
+  local left = fact and self.cooldown > 0 and fact.triggered_at + interval - now or 0
   -- A trigger time in the future comes from wrong clocks: it must not lengthen the cooldown.
   return left > 0 and math.min(left, interval) or nil
 end
@@ -129,7 +123,7 @@ local function learn(self, seconds)
 end
 
 --- Shortens the cooldown if the service has accepted a request before its end.
-local function learn_from_start(self, sent_at, accepted_at)
+function TenantMemory:learn_from_start(sent_at, accepted_at)
   local known, clock = self.known, self.service_clock
   local is_comparable = known and known.earliest and self.newest_trigger and clock:is_known()
   if self.cooldown == 0 or self.was_shorter or not is_comparable then
@@ -144,20 +138,9 @@ local function learn_from_start(self, sent_at, accepted_at)
   end
 end
 
---- Remembers a sync that the service has just accepted.
----@param sent_at number when its request was sent
----@param accepted_at number when the answer came
----@param earliest number? as for `note_started`
----@param latest number?
-function TenantMemory:note_accepted(sent_at, accepted_at, earliest, latest)
-  learn_from_start(self, sent_at, accepted_at)
-  self:note_started(sent_at, accepted_at, earliest, latest)
-end
-
 --- Returns to the configured cooldown if the service has refused a request, without Retry-After, after a shorter
 -- cooldown had ended. A cooldown longer than the configured one is never learnt: such a refusal may also come from
 -- another client's sync, or from an earlier refusal that started the cooldown again.
----@param sent_at number
 function TenantMemory:learn_from_refusal(sent_at)
   if self.cooldown < self.options.cooldown and self:known_end() <= sent_at then
     self.was_shorter = true
@@ -166,16 +149,12 @@ function TenantMemory:learn_from_refusal(sent_at)
 end
 
 --- Seconds until the latest Retry-After ends, before which nothing may be sent; nil if it is over.
----@param now number
----@return number? seconds
 function TenantMemory:held_for(now)
-  local left = (self.held_until or -math.huge) - now
-  return left > 0 and left or nil
+  return self.held_until > now and self.held_until - now or nil
 end
 
 --- Returns the outcome with which the service would refuse a sync request now, and for how many seconds; nil if it
 -- would not refuse it.
----@param now number
 ---@return autopilot.Outcome? outcome
 ---@return number? seconds
 function TenantMemory:refusal(now)

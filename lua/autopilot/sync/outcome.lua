@@ -42,7 +42,6 @@ local outcome = {}
 ---@field source ("tenant"|"asker"|"record"|"client")?
 ---@field is_passing boolean? a read of the record that failed so may succeed at the next try
 ---@field is_open boolean? the request may have started a sync, although the answer does not say so
----@field look_again boolean? after a request that ended so, the record may show that a sync was started
 
 -- In the order in which the help of the command lists them.
 ---@type autopilot.OutcomeRow[]
@@ -50,8 +49,8 @@ local rows = {
   { name = "started", exit = 0 },
   { name = "completed", exit = 0, source = "record" },
   { name = "fresh", exit = 0, source = "record" },
-  { name = "in_progress", exit = 3, source = "tenant", look_again = true },
-  { name = "cooldown", exit = 4, source = "tenant", look_again = true },
+  { name = "in_progress", exit = 3, source = "tenant" },
+  { name = "cooldown", exit = 4, source = "tenant" },
   { name = "throttled", exit = 4, source = "tenant", is_passing = true },
   { name = "token_error", exit = 5, source = "client" },
   { name = "unauthenticated", exit = 5, source = "asker" },
@@ -62,7 +61,7 @@ local rows = {
   { name = "redirected", exit = 1, source = "asker" },
   { name = "not_found", exit = 1 },
   { name = "unreachable", exit = 6, source = "asker", is_passing = true },
-  { name = "interrupted", exit = 6, is_passing = true, is_open = true, look_again = true },
+  { name = "interrupted", exit = 6, is_passing = true, is_open = true },
   { name = "unavailable", exit = 6, is_passing = true, is_open = true },
   { name = "sync_failed", exit = 7, source = "record" },
   { name = "timed_out", exit = 8, source = "record" },
@@ -76,15 +75,12 @@ for _, row in ipairs(rows) do
 end
 
 --- The row of a report's or an answer's outcome; an empty one for none or an unknown one.
----@param answer { outcome: string? }
 ---@return autopilot.OutcomeRow
 function outcome.of(answer)
   return outcome.all[answer.outcome] or {}
 end
 
 --- The outcomes with which the command ends in an exit code.
----@param code integer
----@return autopilot.Outcome[]
 function outcome.ending_in(code)
   local names = {}
   for _, row in ipairs(rows) do
@@ -94,8 +90,6 @@ function outcome.ending_in(code)
 end
 
 --- The exit code for a report. A status that was read has no outcome and ends in 0.
----@param report autopilot.Report
----@return integer
 function outcome.exit_code(report)
   return outcome.of(report).exit or (report.ok and 0 or 1)
 end
@@ -131,8 +125,6 @@ local hint_of_stuck = "A sync is in progress, and none has completed since one w
 
 --- Returns the hint of a report: the one that it has already, else that a sync may be stuck, else one for its error,
 -- its network failure or its outcome.
----@param report autopilot.Report
----@return string? hint
 function outcome.hint_of(report)
   return report.hint
     or report.stuck_for and hint_of_stuck:format(dates.duration(report.stuck_for))

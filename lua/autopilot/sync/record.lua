@@ -1,5 +1,5 @@
---- The record `windowsAutopilotSettings`: its state of syncs, what follows from its times, and how it is
--- read.
+--- The record `windowsAutopilotSettings`: its state of syncs, what follows from its times, how it is read, and
+-- `client:status`, which reads it.
 --
 -- Times of the record are Unix seconds of the service's clock, durations are seconds.
 --
@@ -11,6 +11,7 @@ local answers = require "autopilot.graph.answer"
 local dates = require "autopilot.base.dates"
 local json = require "autopilot.base.json"
 
+---@type autopilot.Operation
 local record = {}
 
 ---@class autopilot.SettingsRecord
@@ -55,31 +56,27 @@ local function moment_of(value)
   return seconds, true
 end
 
-local function is_record(value)
-  return type(value) == "table"
-    and (
-      value.syncStatus ~= nil
-      or value.lastSyncDateTime ~= nil
-      or value.lastManualSyncTriggerDateTime ~= nil
-    )
-end
-
---- The record itself: as it is, or inside `value`, where the Graph page's sample has it, or the only
--- one of a list there.
-local function find_record(document)
-  local value = type(document) == "table" and document.value
-  local is_only = type(value) == "table" and value[2] == nil
-  if is_record(document) then
-    return document
-  elseif is_record(value) then
-    return value
-  elseif is_only and is_record(value[1]) then
-    return value[1]
+--- The members of a record; nil if none can be read.
+local function read_members(value)
+  if type(value) ~= "table" then
+    return nil
   end
+  local last_manual_trigger, trigger_known = moment_of(value.lastManualSyncTriggerDateTime)
+  local last_sync, sync_known = moment_of(value.lastSyncDateTime)
+  local sync_status = state_of(value.syncStatus)
+  if not (sync_status or trigger_known or sync_known) then
+    return nil
+  end
+  return {
+    sync_status = sync_status,
+    last_sync = last_sync,
+    last_manual_trigger = last_manual_trigger,
+    trigger_known = trigger_known,
+  }
 end
 
---- Reads the body of an answer to `GET …/windowsAutopilotSettings`.
----@param body string?
+--- Reads the body of an answer to `GET …/windowsAutopilotSettings`. The record is the document, or inside `value`, where
+-- the Graph page's sample has it, or the only one of a list there.
 ---@return autopilot.SettingsRecord? record
 ---@return string? message why the body is not such a record: one sentence, which quotes nothing of the body
 function record.parse(body)
@@ -90,42 +87,33 @@ function record.parse(body)
   if document == nil then
     return nil, "the status answer is not JSON"
   end
-  local found = find_record(document) or {}
-  local last_manual_trigger, trigger_known = moment_of(found.lastManualSyncTriggerDateTime)
-  local last_sync, sync_known = moment_of(found.lastSyncDateTime)
-  local sync_status = state_of(found.syncStatus)
-  if not (sync_status or trigger_known or sync_known) then
-    return nil, "the status answer is not a windowsAutopilotSettings record"
-  end
-  return {
-    sync_status = sync_status,
-    last_sync = last_sync,
-    last_manual_trigger = last_manual_trigger,
-    trigger_known = trigger_known,
-  }
+  local value = type(document) == "table" and document.value
+  local only = type(value) == "table" and value[2] == nil and value[1]
+  local found = read_members(document) or read_members(value) or read_members(only)
+  return found, not found and "the status answer is not a windowsAutopilotSettings record" or nil
 end
+
+-- ---- What it proves ----------------------------------------------------------------------------------
+
+-- In these functions `found` is a `autopilot.SettingsRecord`, and `memory` the client's `autopilot.TenantMemory`.
+-- `trigger` is the trigger's time in a record. `since` is a moment of the client's clock; nil: any.
 
 --- The time from which the cooldown counts; nil when the record has no sync.
 --
 -- The sync action's page: called within 10 minutes of the previous sync, it answers 429. It does not
 -- say whether they count from the trigger or from the end of the sync, and a sync that the service
 -- starts by itself has no trigger stamp: the later of the two stamps is safe either way.
----@param found autopilot.SettingsRecord
----@return number? seconds Unix seconds, service's clock
 function record.latest_stamp(found)
   local trigger, last_sync = found.last_manual_trigger, found.last_sync
   return trigger and last_sync and math.max(trigger, last_sync) or trigger or last_sync
 end
 
---- Whether a sync was surely triggered at or after `since`.
+--- Whether a sync was surely triggered at or after a time of the service's clock.
 --
 -- Only the trigger's stamp proves that. `lastSyncDateTime` does not tell when its sync began: one
 -- that began before a device was imported does not include it, however late it ended.
----@param found autopilot.SettingsRecord
----@param since number Unix seconds, service's clock
----@return boolean
-function record.covers(found, since)
-  return found.last_manual_trigger ~= nil and found.last_manual_trigger >= since
+function record.covers(found, seconds)
+  return (found.last_manual_trigger or -math.huge) >= seconds
 end
 
 --- Whether a sync that was triggered at or after `trigger` has surely completed.
@@ -134,13 +122,9 @@ end
 -- that stamp. So the status must not be `failed`, and not `in_progress` either, for then the stamp may be
 -- that of a sync that failed before. `completed` alone may be left over from before the trigger (a small
 -- tenant's sync was seen to take half a second, and a record may be read late).
----@param found autopilot.SettingsRecord
----@param trigger number Unix seconds, service's clock: the trigger's stamp in the record
----@return boolean
 function record.has_completed(found, trigger)
   local status = found.sync_status
-  return found.last_sync ~= nil
-    and found.last_sync >= trigger
+  return (found.last_sync or -math.huge) >= trigger
     and status ~= "in_progress"
     and status ~= "failed"
 end
@@ -149,9 +133,6 @@ end
 --
 -- `failed` counts if the record has that trigger, so is not out of date. It may be about a later sync
 -- that the service began by itself: then the client may have seen before that this one had completed.
----@param found autopilot.SettingsRecord
----@param trigger number Unix seconds, service's clock: the trigger's stamp in the record
----@return boolean
 function record.has_failed(found, trigger)
   return found.sync_status == "failed" and record.covers(found, trigger)
 end
@@ -161,10 +142,6 @@ end
 -- Our own sync counts if its request was sent at `since` or later: it was accepted after that, and no other
 -- sync can have been triggered in the cooldown before. For any other sync only its trigger time counts,
 -- which is by the service's clock. If that leaves it uncertain, the result is nil.
----@param found autopilot.SettingsRecord
----@param since number? a moment of the client's clock; nil: any
----@param memory autopilot.TenantMemory
----@return number? trigger the service's clock
 function record.covering_trigger(found, since, memory)
   if not since then
     return found.last_manual_trigger
@@ -180,10 +157,6 @@ end
 
 --- Whether the record shows that no sync was triggered at or after `since`. What this client started itself
 -- may be missing in a record that is out of date.
----@param found autopilot.SettingsRecord
----@param since number? a moment of the client's clock; nil: any
----@param memory autopilot.TenantMemory
----@return boolean
 function record.shows_none(found, since, memory)
   local trigger, started_at = found.last_manual_trigger, memory.started_at
   local has_started = started_at and (not since or started_at >= since)
@@ -195,13 +168,11 @@ function record.shows_none(found, since, memory)
   return trigger < (memory.service_clock:to_service(since))
 end
 
---- How the sync that was triggered at `trigger` has ended, as far as this record or an earlier one shows.
----@param found autopilot.SettingsRecord the newest, already noted
----@param trigger number the service's clock: the trigger's stamp in that record
----@param memory autopilot.TenantMemory
+--- How the sync that was triggered at `trigger` has ended, as far as this record, which is already noted, or an earlier
+-- one shows.
 ---@return "completed"|"sync_failed"|nil outcome nil: it is not known to have ended
 function record.ending(found, trigger, memory)
-  if record.has_completed(found, trigger) or (memory.completed_trigger or -1) >= trigger then
+  if record.has_completed(found, trigger) or memory.completed_trigger >= trigger then
     return "completed"
   end
   return record.has_failed(found, trigger) and "sync_failed" or nil
@@ -209,16 +180,14 @@ end
 
 --- Adds what a record shows to what the client knows. The record may be older than one read before, or than the
 -- client's own sync, so a later time is never replaced by an earlier one.
----@param memory autopilot.TenantMemory
----@param found autopilot.SettingsRecord
 function record.note(memory, found)
   local trigger, stamp, known = found.last_manual_trigger, record.latest_stamp(found), memory.known
   if trigger then
-    memory.newest_trigger = math.max(trigger, memory.newest_trigger or trigger)
+    memory:note_trigger(trigger)
     if record.has_completed(found, trigger) then
-      memory.completed_trigger = math.max(trigger, memory.completed_trigger or trigger)
+      memory.completed_trigger = math.max(trigger, memory.completed_trigger)
     elseif record.has_failed(found, trigger) then
-      memory.failed_trigger = math.max(trigger, memory.failed_trigger or trigger)
+      memory.failed_trigger = math.max(trigger, memory.failed_trigger)
     end
   end
   if not stamp then
@@ -234,28 +203,6 @@ function record.note(memory, found)
   else
     memory:note_sync(fact)
   end
-end
-
---- The seconds since the last trigger if no sync has completed since, although one is in progress. Nil unless the
--- stamps prove it. A sync that the service began by itself has no trigger's stamp: where one has completed since the
--- last trigger, or was seen to have failed, it is unknown when the one in progress began. The same holds if a later
--- sync is known than the record shows, which then is out of date.
----@param found autopilot.SettingsRecord already noted
----@param memory autopilot.TenantMemory
----@param now number
----@return number? seconds
-function record.unfinished_for(found, memory, now)
-  local trigger = found.last_manual_trigger
-  local has_ended = not trigger
-    or (found.last_sync or -1) >= trigger
-    or math.max(memory.completed_trigger or -1, memory.failed_trigger or -1) >= trigger
-  local is_late = trigger and memory.known.earliest > trigger
-  local is_proved = not has_ended and not is_late and memory.service_clock:is_known()
-  if found.sync_status ~= "in_progress" or not is_proved then
-    return nil
-  end
-  local earliest = memory.service_clock:to_service(now)
-  return math.max(0, earliest - trigger)
 end
 
 -- ---- Reading it --------------------------------------------------------------------------------------
@@ -285,10 +232,19 @@ local function complete(client, answer, body)
   answer.trigger_known = found.trigger_known
 end
 
---- Reports a sync that is in progress for longer than `stuck_after`: in the answer, and once by an event.
+--- Reports, in the answer and once by an event, a sync that is in progress for longer than `stuck_after`, if the stamps
+-- prove it: no sync has completed since the last trigger. A sync that the service began by itself has no trigger's
+-- stamp: where one has completed since the last trigger, or was seen to have failed, it is unknown when the one in
+-- progress began. The same holds if a later sync is known than the record shows, which then is out of date.
 local function report_stuck(client, answer)
   local memory, trigger = client.memory, answer.last_manual_trigger
-  local seconds = record.unfinished_for(answer, memory, client.options.clock())
+  local is_proved = trigger
+    and answer.sync_status == "in_progress"
+    and (answer.last_sync or -math.huge) < trigger
+    and math.max(memory.completed_trigger, memory.failed_trigger) < trigger
+    and memory.known.earliest <= trigger
+    and client.service_clock:is_known()
+  local seconds = is_proved and client.service_clock:to_service(client.options.clock()) - trigger
   if not seconds or seconds < client.options.stuck_after then
     return
   end
@@ -299,18 +255,17 @@ local function report_stuck(client, answer)
   end
 end
 
+local hint_of_held = "The service asked to be left alone for a while, so the status was not read."
+
 --- Reads the record once, unless a Retry-After has not passed yet. Updates what the client knows.
----@param call autopilot.Call
 ---@param number integer? of the attempt; default 1
 ---@return table answer in the shape of a report: with the record's fields; or with an outcome, if it could not be read
 function record.read_once(call, number)
   local client = call.client
   local memory, held_for = client.memory, client.memory:held_for(call:now())
   if held_for then
-    return as_of_read(answers.not_sent(client, "throttled", {
-      retry_after = held_for,
-      hint = "The service asked to be left alone for a while, so the status was not read.",
-    }))
+    local fields = { retry_after = held_for, hint = hint_of_held }
+    return as_of_read(answers.not_sent(client, "throttled", fields))
   end
   local answer, body = client.status_request:run(client, {
     deadline = call.deadline,
@@ -321,24 +276,23 @@ function record.read_once(call, number)
   if body then
     complete(client, answer, body)
   end
+  local is_refused = answer.retry_at and answer.status -- without retry_at it is a token endpoint's
   if not answer.outcome then
     record.note(memory, answer)
     report_stuck(client, answer)
-  elseif answer.retry_at and answer.status then -- without retry_at it is a token endpoint's
+  elseif is_refused then
     memory:note_refused(answer.outcome, answer.retry_after, client.options.clock())
   end
   if answer.outcome == "interrupted" then
     answer.hint = record.hint_of_lost
   end
-  if client.shared and (not answer.outcome or answer.retry_at) then
+  if client.shared and (not answer.outcome or is_refused) then
     client.shared:write()
   end
   return answer
 end
 
---- Reads the record, with retries as the client's policy says.
----@param call autopilot.Call
----@return table answer as of `read_once`
+--- Reads the record, with retries as the client's policy says; else as `read_once`.
 function record.read(call)
   return call:attempt {
     try = function(_, number)
@@ -350,6 +304,38 @@ function record.read(call)
       return answer, answer.outcome and answer or nil
     end,
   }
+end
+
+-- ---- `client:status` ---------------------------------------------------------------------------------
+
+---@class autopilot.StatusReport: autopilot.Report
+---@field sync_status string? `unknown`, `in_progress`, `completed`, `failed`, or a state that Graph added
+---@field last_sync number? Unix time, the service's clock; nil: never
+---@field last_manual_trigger number? the same
+---@field cooldown_until number? the same; nil: no sync is known of
+---@field cooldown_remaining number seconds, 0 when it is over
+---@field ready boolean a sync may be asked for
+---@field service_time number when the record was read, the service's clock
+
+record.rules = { deadline = { type = "number", above = 0 } }
+
+--- Reads the record, and tells whether a sync is possible by all that the client knows: a record that is out of date
+-- does not show the last sync yet.
+function record.run(call)
+  local answer, client = record.read(call), call.client
+  if answer.outcome then
+    return answer
+  end
+  local now = client.options.clock()
+  local _, service_now = client.service_clock:to_service(now)
+  answer.ok = true
+  answer.service_time = answer.service_date or service_now
+  answer.cooldown_until = client.memory:cooldown_until()
+  answer.cooldown_remaining = math.max(0, (answer.cooldown_until or 0) - answer.service_time)
+  answer.ready = answer.sync_status ~= "in_progress"
+    and answer.cooldown_remaining == 0
+    and client.memory:refusal(now) == nil
+  return answer
 end
 
 return record

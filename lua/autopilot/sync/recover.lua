@@ -32,12 +32,8 @@ local shortest_trip = 0.005
 
 --- Whether Graph did not answer: the connection broke, or a gateway sent 502 to 504.
 local function was_lost(answer)
-  return answer.outcome == "interrupted"
-    or (
-      answer.outcome == "unavailable"
-      and lost_in_a_gateway[answer.status]
-      and not answer.retry_after
-    )
+  local is_gateways = lost_in_a_gateway[answer.status] and not answer.retry_after
+  return answer.outcome == "interrupted" or is_gateways or false
 end
 
 --- Remembers that a request may have started a sync, although its answer does not say so.
@@ -71,7 +67,6 @@ end
 --- Reads the record once more if its stamp counts but is not certain. The read is timed two round trips
 -- before `Date` would change to a new second if our request had been sent exactly at the stamp. If `Date`
 -- shows that second already, the service's clock is further ahead, and the stamp is from before.
----@param read table the answer to the first read
 local function look_closer(requests, read)
   local call, open, took = requests.call, requests.open, read.elapsed
   local it_counts, is_sure = counts(requests, read.last_manual_trigger)
@@ -92,8 +87,6 @@ end
 
 --- Finds out by the record whether a sync was triggered since the first of the open requests, of which there
 -- must be one. If so, the client remembers it, and `requests.open` becomes nil.
----@param requests autopilot.SyncRequests
----@param read table the answer to a read
 ---@return table read the answer to the newest read
 function recover.settle(requests, read)
   local open = requests.open
@@ -135,7 +128,6 @@ end
 recover.unread = { outcome = "interrupted", delivered = "unknown" }
 
 --- Reads the record and completes the answer accordingly.
----@return table? judged
 local function look(requests, answer, is_lost)
   local client = requests.call.client
   local read = record.read_once(requests.call)
@@ -167,7 +159,6 @@ local function look(requests, answer, is_lost)
 end
 
 --- Finds out whether an attempt started a sync: from its answer, or, if that was lost, from the record.
----@param requests autopilot.SyncRequests
 ---@param answer table of the attempt; changed if the record shows more
 ---@param seen number? the latest trigger's stamp that was known before the attempt
 ---@return table? judged what the policy is to judge by; nil when the sync was started
@@ -186,27 +177,15 @@ function recover.run(requests, answer, seen)
   return look(requests, answer, is_lost)
 end
 
---- Whether this call may read the record for another call, whose answer was lost.
----@param call autopilot.Call
----@return boolean
-function recover.may_look(call)
-  return call.client.options.recover and not call.is_single_pass and call:time_left() > 0
-end
-
 --- Reads the record for another call, whose answer was lost and whose deadline left no time to read it.
----@param requests autopilot.SyncRequests
 ---@param result autopilot.SharedAnswer its answer is changed to what the record shows
 ---@param seen number? the latest trigger time known when the wait for it began
 ---@return boolean is_its_answer false: the other call started no sync, and this call has to send a request
 function recover.of_another(requests, result, seen)
   local own, answer, delivered = requests.open, result.answer, requests.delivered
-  requests.open = own
-    or {
-      since = result.unread_since,
-      sent_last = result.sent,
-      took = result.took,
-      seen = seen,
-    }
+  local others =
+    { since = result.unread_since, sent_last = result.sent, took = result.took, seen = seen }
+  requests.open = own or others
   requests.is_unread, requests.delivered = true, "no"
   local judged = look(requests, answer, true)
   if requests.open and not requests.is_unread then

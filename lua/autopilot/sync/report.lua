@@ -140,8 +140,6 @@ local function add_known_retry(client, answer)
 end
 
 --- Makes the last answer of a call its report.
----@param call autopilot.Call
----@param answer table
 ---@param attempts autopilot.Attempt[]?
 ---@return autopilot.Report? report
 ---@return autopilot.Report? failure

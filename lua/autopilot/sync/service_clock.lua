@@ -3,12 +3,10 @@
 -- clock, as far as its `Date` headers show it, and to and from Unix time, which options, reports and
 -- stores use.
 --
--- A `Date` has whole seconds and the answer travels for a while, so one answer gives a range, not a number;
--- each further answer narrows it. A comparison of a service's stamp with a moment of ours uses that end
--- of the range with which an uncertain case proves nothing.
+-- A `Date` has whole seconds and the answer travels for a while, so one answer gives a range, which further ones
+-- narrow. A comparison uses that end of the range with which an uncertain case proves nothing.
 
 ---@class autopilot.ServiceClock
----@field package options { now: fun(): number, clock: fun(): number }
 ---@field package lower number? the service is at least so many seconds ahead of the steady clock; nil before any answer
 ---@field package upper number? and at most so many
 ---@field package learnt_at number? when that was learnt last
@@ -35,19 +33,13 @@ end
 ---@return autopilot.ServiceClock
 function ServiceClock.new(options)
   local ahead = unix_ahead(options)
-  return setmetatable({
-    options = options,
-    ahead = ahead,
-    ahead_before = ahead,
-    set_at = -math.huge,
-  }, ServiceClock)
+  local self = { options = options, ahead = ahead, ahead_before = ahead, set_at = -math.huge }
+  return setmetatable(self, ServiceClock)
 end
 
 -- ---- Unix time ---------------------------------------------------------------------------------------
 
 --- Converts a moment to Unix time, by the present setting of the clock.
----@param moment number
----@return number seconds
 function ServiceClock:to_unix(moment)
   return moment + unix_ahead(self.options)
 end
@@ -104,13 +96,11 @@ function ServiceClock:observe(date, elapsed, received)
 end
 
 --- Whether any answer has had a service time yet.
----@return boolean
 function ServiceClock:is_known()
   return self.learnt_at ~= nil
 end
 
 --- Converts a moment to the service's clock: the earliest and the latest possible time.
----@param moment number
 ---@return number earliest, number latest Unix time
 function ServiceClock:to_service(moment)
   local lower, upper = range_at(self, moment)
@@ -118,7 +108,6 @@ function ServiceClock:to_service(moment)
 end
 
 --- Converts a time of the service's clock to a moment: the earliest and the latest possible.
----@param seconds number Unix time
 ---@return number earliest, number latest
 function ServiceClock:of_service(seconds)
   local lower, upper = range_at(self, self.learnt_at)

@@ -5,6 +5,7 @@
 
 local lazy = require "autopilot.base.lazy"
 
+local answers = lazy "autopilot.graph.answer"
 local completion = lazy "autopilot.sync.wait"
 local failure = lazy "autopilot.sync.failure"
 
@@ -27,7 +28,7 @@ local sync = {
   },
 }
 
----@class autopilot.SyncRequests: autopilot.RequestArguments the sync requests of a call, and the parameters of the next
+---@class autopilot.SyncRequests: autopilot.RequestArguments, autopilot.Attempted the sync requests of a call, and the parameters of the next
 ---@field call autopilot.Call
 ---@field force boolean? send a request even if a refusal is expected
 ---@field attempts autopilot.Attempt[] one for each attempt to send a request
@@ -43,22 +44,10 @@ local sync = {
 ---@field lease autopilot.Lease? the call's claim on the tenant, if a store is shared
 ---@field instead table? the answer that is used in place of sending a request: another call's answer, a known refusal, or that
 --- another request is under way
----@field joined_attempts integer? number of attempts of the other call whose answer was used
 
 local Requests = {}
 Requests.__index = Requests
 
---- Returns the answer to use if no request is to be sent; else nil. With a shared store, only the call that holds the
--- claim on the tenant sends requests.
-local function before(requests)
-  requests.instead = requests.call.client.shared:gate(requests)
-  return requests.instead
-end
-
----@param call autopilot.Call
----@param force boolean?
----@param client_request_id string?
----@return autopilot.SyncRequests
 function sync.requests(call, force, client_request_id)
   return setmetatable({
     call = call,
@@ -67,26 +56,42 @@ function sync.requests(call, force, client_request_id)
     client_request_id = client_request_id,
     attempts = {},
     delivered = "no",
-    before = call.client.shared and before or nil,
   }, Requests)
+end
+
+--- The refusal that the client expects from the service now, also by what the store has; nil if a request may succeed.
+function sync.known_refusal(call)
+  if call.client.shared then
+    call.client.shared:learn()
+  end
+  local name, seconds = call.client.memory:refusal(call:now())
+  return name and answers.not_sent(call.client, name, { retry_after = seconds })
 end
 
 -- ---- One attempt -------------------------------------------------------------------------------------
 
+--- Returns the answer to use if no request is to be sent; else nil. With a shared store, only the call that holds the
+-- claim on the tenant sends requests.
+function Requests:before()
+  local shared = self.call.client.shared
+  self.instead = shared and shared:gate(self) or nil
+  return self.instead
+end
+
 --- Completes the answer to a request, and adds it to the list of attempts.
----@param answer table
 ---@param sent autopilot.SentRequest? nil where nothing was sent
 function Requests:after(answer, sent)
   if sent then
     self.sent, self.client_request_id = sent, nil
   end
   if answer.outcome then
-    failure.note(self, answer, sent)
+    failure.note(self, answer)
   else -- the expected status
     answer.outcome, answer.delivered, answer.confirmed_by = "started", "yes", "response"
     self.delivered = "yes"
     local memory, accepted_at = self.call.client.memory, sent.at + answer.elapsed
-    memory:note_accepted(sent.at, accepted_at, sent.earliest, sent.latest)
+    memory:learn_from_start(sent.at, accepted_at)
+    memory:note_started(sent.at, accepted_at, sent.earliest, sent.latest)
   end
   if answer.sends > 0 then
     self.last_answer, self.has_posted = answer, true
@@ -110,17 +115,12 @@ end
 --- Sends a sync request, unless the client knows that it would be refused.
 ---@return table answer
 ---@return table? judged the report for the retry policy; nil: no retry
----@return integer? counts_as the number of attempts of the other call whose answer was used
 function Requests:try(number, delay)
   local call = self.call
   local client = call.client
-  if client.shared then
-    client.shared:learn()
-  end
-  local is_refused = not self.force and client.memory:refusal(call:now())
-  local refusal = is_refused and failure.known_refusal(self) -- nil: it has just ended
-  if refusal then
-    return refusal, refusal, self.joined_attempts
+  local refusal = sync.known_refusal(call)
+  if refusal and not self.force then
+    return refusal, refusal
   end
   local seen = client.memory.newest_trigger
   -- An attempt that ended with a known refusal was no request, so that this one may be the first.
@@ -128,10 +128,10 @@ function Requests:try(number, delay)
   self.delay, self.waited_until = delay, call.slept_until
   self.instead = nil
   local answer = client.sync_request:run(client, self)
-  if answer.confirmed_by == "response" and not self.instead then
+  if answer.mistake or (answer.confirmed_by == "response" and not self.instead) then
     return answer
   end
-  return answer, failure.judge(self, answer, seen), self.joined_attempts
+  return answer, failure.judge(self, answer, seen)
 end
 
 --- Called before the call waits for its next attempt. Keeps or releases the claim on the tenant.
@@ -147,7 +147,6 @@ end
 -- ---- All attempts ------------------------------------------------------------------------------------
 
 --- Sends sync requests, as often as the retry policy allows; with `is_single_pass` one at most.
----@param requests autopilot.SyncRequests
 ---@return table answer in the shape of a report
 function sync.request(requests)
   local client, answer = requests.call.client, requests.call:attempt(requests)
@@ -161,10 +160,6 @@ function sync.request(requests)
 end
 
 --- Completes the answer, which may be that to a read of the record, for the report of the whole call.
----@param requests autopilot.SyncRequests
----@param answer table
----@return table answer
----@return autopilot.Attempt[] attempts
 function sync.result(requests, answer)
   if answer.confirmed_by ~= "response" then
     answer = failure.complete(requests, answer)

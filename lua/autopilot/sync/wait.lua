@@ -39,7 +39,6 @@ local most_token_errors = 3
 -- ---- What the caller is told -------------------------------------------------------------------------
 
 --- Calls `on_progress`; an error in it is ignored.
----@param call autopilot.Call
 ---@param state "waiting"|"cooldown"
 ---@param seconds number until the record is read again
 ---@param read table the last answer to a read; an answer without the record's fields if there was no read
@@ -59,9 +58,6 @@ function wait.report_progress(call, state, seconds, read)
 end
 
 --- Adds a step to the report of `wait` or `ensure`, and emits it as an event, unless it is the same as the last one.
----@param call autopilot.Call
----@param action string
----@param reason string
 function wait.note(call, action, reason)
   local steps = call.steps
   local last = steps and steps[#steps]
@@ -76,12 +72,13 @@ end
 
 --- Converts the option `since` to a moment; nil and what is wrong if it is in the future. Of two possible moments,
 -- the later is used, because it proves less.
----@param client autopilot.Client
----@param since number Unix time of the client's clock
+---@param since number? Unix time of the client's clock
 ---@return number? moment
 ---@return string? mistake
 function wait.moment_of(client, since)
-  if since > client.options.now() then
+  if not since then
+    return nil
+  elseif since > client.options.now() then
     return nil, "option 'since' must not be in the future"
   end
   local _, latest = client.service_clock:of_unix(since)
@@ -101,11 +98,12 @@ local function until_read(call, seconds, retry_after)
 end
 
 --- Sleeps before the next read; false if there can be none.
----@param read table? as for `report_progress`; nil: report nothing
-local function pause(call, seconds, retry_after, read)
+---@param answer table? to the last read; nil: this call has not read yet, and reports nothing
+local function pause(call, seconds, answer, state)
+  local retry_after = answer and answer.retry_after
   local shortened = until_read(call, seconds, retry_after)
-  if shortened and read then
-    wait.report_progress(call, "waiting", shortened, read)
+  if shortened and answer then
+    wait.report_progress(call, "waiting", shortened, state.last_read or {})
     shortened = until_read(call, seconds, retry_after) -- the observer may have taken its time
   end
   if not shortened then
@@ -130,9 +128,8 @@ end
 local function judge(memory, found, since, state)
   local trigger = record.covering_trigger(found, since, memory)
   state.trigger = state.trigger or trigger -- a later one may follow before this one is seen to end
-  return state.trigger
-      and record.ending(found, state.trigger, memory) == "completed"
-      and "completed"
+  local ending = state.trigger and record.ending(found, state.trigger, memory)
+  return ending == "completed" and ending
     or trigger and record.ending(found, trigger, memory)
     or nil
 end
@@ -150,39 +147,27 @@ local function timed_out(call, answer, state)
   return answer
 end
 
---- Keeps what a read showed, and adds a step if it differs from the read before.
-local function keep_read(call, answer, since, state)
-  local before = state.last_read
-  local is_new = not state.has_read
-    or before.sync_status ~= answer.sync_status
-    or before.last_manual_trigger ~= answer.last_manual_trigger
-  if is_new then
-    wait.note(call, "read", "the status is " .. (answer.sync_status or "no state"))
-  end
-  state.has_read, state.last_read, state.token_errors = true, answer, 0
-  state.shows_none = record.shows_none(answer, since, call.client.memory)
-end
-
 --- Waits until a sync triggered at or after `since` has completed.
 ---@param call autopilot.Call with a deadline
 ---@param since number? a moment of the client's clock; nil: the last one that was triggered
----@param first_wait number? seconds before the first read
----@param last_read table? an answer from before, which tells the status until another read succeeds
+---@param last_read table? an answer from just before, which tells the status until a read, a second later, succeeds
 ---@return table answer with outcome `completed`, `sync_failed`, `timed_out` or a read's failure
-function wait.await(call, since, first_wait, last_read)
-  local client = call.client
+function wait.await(call, since, last_read)
+  local client, answer = call.client, nil
   local state = { token_errors = 0, last_read = last_read }
-  local interval = first_interval
-  if first_wait then
-    interval = math.min(longest_interval, first_wait * 2)
-    if not pause(call, first_wait) then
-      return timed_out(call, nil, state)
-    end
+  local interval, seconds = first_interval, nil
+  if last_read then
+    interval, seconds = 2 * first_interval, first_interval
   end
   while true do
-    local answer = record.read_once(call)
+    if seconds and not pause(call, seconds, answer, state) then
+      return timed_out(call, answer, state)
+    end
+    answer = record.read_once(call)
     if not answer.outcome then
-      keep_read(call, answer, since, state)
+      wait.note(call, "read", "the status is " .. (answer.sync_status or "no state"))
+      state.has_read, state.last_read, state.token_errors = true, answer, 0
+      state.shows_none = record.shows_none(answer, since, client.memory)
       answer.outcome = judge(client.memory, answer, since, state)
       if answer.outcome then
         return answer
@@ -192,22 +177,17 @@ function wait.await(call, since, first_wait, last_read)
     elseif answer.mistake or not is_passing(answer, state) then
       return call:time_left() <= 0 and timed_out(call, answer, state) or answer
     end
-    local seconds = interval * (1 + spread * client.options.random())
+    seconds = interval * (1 + spread * client.options.random())
     seconds = math.max(seconds, answer.retry_after or 0)
     interval = math.min(longest_interval, interval * 2)
-    if not pause(call, seconds, answer.retry_after, state.last_read or {}) then
-      return timed_out(call, answer, state)
-    end
   end
 end
 
 --- For `sync` with `wait`: waits until the sync that was just started has completed. The answer says how the
 -- start was confirmed, as `started` does.
----@param call autopilot.Call
 ---@param started table the answer to the request that started it
----@return table answer
 function wait.after_start(call, started)
-  local answer = wait.await(call, call.client.memory.started_at, first_interval, started)
+  local answer = wait.await(call, call.client.memory.started_at, started)
   answer.delivered, answer.confirmed_by = started.delivered, started.confirmed_by
   answer.joined = started.joined
   if outcome.of(answer).source == "record" then -- else a read failed: the outcome is not the service's answer
@@ -218,16 +198,12 @@ end
 
 --- Waits for a sync. Without `since` that is this client's last started sync, else the last one in the record.
 function wait.run(call, wanted)
-  local client = call.client
-  local since, mistake = client.memory.started_at, nil
-  if wanted.since then
-    since, mistake = wait.moment_of(client, wanted.since)
-  end
+  local since, mistake = wait.moment_of(call.client, wanted.since)
   if mistake then
     return { mistake = mistake }
   end
   call.steps = {}
-  return wait.await(call, since)
+  return wait.await(call, since or call.client.memory.started_at)
 end
 
 return wait
