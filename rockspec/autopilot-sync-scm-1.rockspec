@@ -116,6 +116,7 @@ build = {
     ["autopilot.cli.json"] = "lua/autopilot/cli/json.lua",
     ["autopilot.cli.options"] = "lua/autopilot/cli/options.lua",
     ["autopilot.cli.output"] = "lua/autopilot/cli/output.lua",
+    ["autopilot.cli.output_file"] = "lua/autopilot/cli/output_file.lua",
     ["autopilot.cli.progress"] = "lua/autopilot/cli/progress.lua",
     ["autopilot.cli.sign_in"] = "lua/autopilot/cli/sign_in.lua",
     ["autopilot.cli.text"] = "lua/autopilot/cli/text.lua",

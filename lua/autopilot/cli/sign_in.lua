@@ -3,15 +3,16 @@
 -- A value that is missing or a file that cannot be read ends the command before anything is sent. Signing in itself is
 -- left to `autopilot.token`.
 
-local core = require "autopilot.core"
+local command_options = require "autopilot.cli.options"
 local lazy = require "autopilot.base.lazy"
 local named_file = require "autopilot.base.named_file"
-local protected_call = require "autopilot.base.protected_call"
-local refuse = require("autopilot.cli.options").refuse
+local write_file = require "autopilot.cli.output_file"
 
 local secret_file = lazy "autopilot.token.secret_file"
 
 local sign_in = {}
+
+local unpack = table.unpack or unpack -- luacheck: compat
 
 -- Bytes. Access tokens have a few thousand.
 local longest = 64 * 1024
@@ -28,6 +29,8 @@ local no_way = "there is no token: sign in as an application with --client-id an
   .. "by --token-file"
 local no_way_for_many = "it is not said how to sign in: choose with --auth, or name a "
   .. "client_secret_file for each tenant in the list"
+local nothing_described = "--auth env needs AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH or "
+  .. "AZURE_FEDERATED_TOKEN_FILE"
 
 --- Replaces the names of the library's options in a message by what the command takes in their place.
 local function with_command_option(message)
@@ -35,26 +38,49 @@ local function with_command_option(message)
   return (message:gsub("set the option passphrase", "set AZURE_CLIENT_CERTIFICATE_PASSWORD"))
 end
 
--- The functions `find` of the ways to sign in. Each sets options of the provider in `given`, or ends the command with
--- an error if the command's options are wrong. `title` is the name of the way in messages.
+--- Ends the command with an error about its options.
+local function refuse(form, ...)
+  command_options.refuse(with_command_option(form:format(...)))
+end
+
+-- Options that name a file, which must be readable; true: it must not be readable for every user of this machine.
+local is_secret_file = { certificate = true, refresh_token_file = true, token_file = false }
+
+--- The value of an option of the command, or of its variable, that must be set.
+local function needed(name, options, context, title)
+  local value, origin = context:find(options, name)
+  if not value then
+    refuse("%s needs %s", title, origin)
+  end
+  local is_secret = is_secret_file[name]
+  local complaint = is_secret ~= nil and named_file.read_complaint(value)
+  if complaint then
+    refuse("%s cannot be read: %s", origin, complaint)
+  end
+  complaint = is_secret and not options.allow_world_readable and secret_file.exposure(value)
+  if complaint then
+    refuse("%s cannot be used: %s", origin, complaint)
+  end
+  return value
+end
+
+-- The functions of the ways to sign in. Each sets options of the provider in `given`, or ends the command with an
+-- error if the command's options are wrong. `title` is the name of the way in messages.
 
 local function find_secret(given, options, context, title)
-  local path, secret, message = options.client_secret_file
+  local path, secret, complaint = options.client_secret_file
   if not path then
     secret = context:variable "AZURE_CLIENT_SECRET"
-    message = not secret and title .. " needs --client-secret-file or AZURE_CLIENT_SECRET"
+    complaint = title .. " needs --client-secret-file or AZURE_CLIENT_SECRET"
   elseif path == "-" then
-    secret = context:read_input(longest + 1):match "^%s*(.*%S)" or ""
-    message = (secret == "" or secret:find "%c") and "standard input must hold the secret alone"
+    secret = context:read_input(longest + 1):match "^%s*([^%c]*[^%s%c])%s*$"
+    complaint = "standard input must hold the secret alone"
   else
-    secret, message = secret_file.read_line(path, options.allow_world_readable)
-    message = message and "--client-secret-file cannot be used: " .. with_command_option(message)
+    secret, complaint = secret_file.read_line(path, options.allow_world_readable)
+    complaint = complaint and "--client-secret-file cannot be used: " .. complaint
   end
   context:hide(secret)
-  if message then
-    refuse(message)
-  end
-  given.client_secret = secret
+  given.client_secret = secret or refuse("%s", complaint)
 end
 
 local function allow_world_readable(given, options)
@@ -66,52 +92,12 @@ local function find_passphrase(given, options, context)
   allow_world_readable(given, options)
 end
 
---- The value of an option of the command, or of its variable, that must be set. A file must be readable, and one with a
--- secret must not be readable for every user of this machine.
-local function needed(name, options, context, title)
-  local value, origin = context:find(options, name)
-  if not value then
-    refuse(("%s needs %s"):format(title, origin))
-  end
-  local has_secret = name == "certificate" or name == "refresh_token_file"
-  local complaint = (has_secret or name == "token_file") and named_file.read_complaint(value)
-  if complaint then
-    refuse(("%s cannot be read: %s"):format(origin, complaint))
-  end
-  complaint = has_secret and not options.allow_world_readable and secret_file.exposure(value)
-  if complaint then
-    refuse(("%s cannot be used: %s"):format(origin, with_command_option(complaint)))
-  end
-  return value
-end
-
---- Replaces a file by a new one with this text, which only its owner can read. The file is replaced in one step,
--- except on Windows. A symbolic link is refused, because the link would be replaced, and its target kept.
-local function replace(path, text)
-  local complaint = named_file.write_complaint(path)
-  if complaint then
-    error(("%s: %s"):format(path, complaint), 0)
-  end
-  local new = path .. ".new"
-  assert(core.make_private(new), new .. " cannot be made")
-  local file = assert(io.open(new, "wb"))
-  local written, failure = file:write(text, "\n")
-  local closed, message = file:close()
-  if not (written and closed) then
-    os.remove(new)
-    error(("%s: %s"):format(new, failure or message), 0)
-  elseif package.config:sub(1, 1) == "\\" then
-    os.remove(path) -- Windows does not rename to the name of an existing file
-  end
-  assert(os.rename(new, path))
-end
-
 --- Sets functions that read the refresh token from its file, and that write a newer one to it; and the application's
 -- secret or certificate, if the options or the environment contain one.
 local function find_refresh_token(given, options, context, title)
-  local path, has_certificate = options.refresh_token_file, context:find(options, "certificate")
+  local path = options.refresh_token_file
   local has_secret = options.client_secret_file or context:variable "AZURE_CLIENT_SECRET"
-  if options.certificate or (has_certificate and not has_secret) then
+  if options.certificate or (not has_secret and context:find(options, "certificate")) then
     given.certificate = needed("certificate", options, context, title)
     find_passphrase(given, options, context)
   elseif has_secret then
@@ -125,17 +111,18 @@ local function find_refresh_token(given, options, context, title)
   local complained
   function given.on_rotation(token)
     context:hide(token)
-    local is_kept, message = protected_call(replace, path, token)
-    if not is_kept and message ~= complained then -- a fleet calls this for each tenant
-      complained = message
-      context.output:complain("the newer refresh token could not be kept: " .. message)
+    local complaint = write_file(path, token .. "\n", true)
+    if complaint and complaint ~= complained then -- a fleet calls this for each tenant
+      complained = complaint
+      local sentence = "the newer refresh token could not be kept: %s: %s"
+      context.output:complain(sentence:format(path, complaint))
     end
-    assert(is_kept, message)
+    assert(not complaint, complaint)
   end
 end
 
 --- Hides the assertion in all output. The provider reads it itself.
-local function find_assertion(_, options, context)
+local function hide_assertion(_, options, context)
   context:hide(context:variable(options.assertion_variable or ""))
 end
 
@@ -146,7 +133,7 @@ local function check_machine(_, options, context)
   if options.has_several then
     refuse(one_tenants_machine)
   elseif tenant and not require("autopilot.graph.access_token").guid(tenant) then
-    refuse(unchecked_domain:format(origin))
+    refuse(unchecked_domain, origin)
   end
 end
 
@@ -164,32 +151,20 @@ local function show_code(given, _, context)
   end
 end
 
--- The ways to sign in, by value of `--auth`. [1] is the name of the function of `autopilot.token`. `needs` lists the
--- command's options that must be set, or their variables. `find` sets other options of that function.
+-- The ways to sign in, by value of `--auth`: the function of `autopilot.token`; the command's options that must be set,
+-- or their variables; and what sets other options of that function.
 local ways = {
-  secret = { "client_secret", needs = "client_id tenant", find = find_secret },
-  certificate = {
-    "client_certificate",
-    needs = "certificate client_id tenant",
-    find = find_passphrase,
-  },
-  workload = { "workload_identity", needs = "token_file client_id tenant" },
-  assertion = {
-    "client_assertion",
-    needs = "assertion_variable client_id tenant",
-    find = find_assertion,
-  },
-  github = { "github_actions", needs = "client_id tenant" },
-  pipelines = { "azure_pipelines", needs = "service_connection" },
-  refresh = {
-    "refresh_token",
-    needs = "refresh_token_file client_id",
-    find = find_refresh_token,
-  },
-  managed = { "managed_identity", needs = "", find = check_machine },
-  cli = { "azure_cli", needs = "", find = find_tenant_of_az },
-  device = { "device_code", needs = "client_id", find = show_code },
-  default = { "default", needs = "", find = allow_world_readable },
+  secret = { "client_secret", "client_id tenant", find_secret },
+  certificate = { "client_certificate", "certificate client_id tenant", find_passphrase },
+  workload = { "workload_identity", "token_file client_id tenant" },
+  assertion = { "client_assertion", "assertion_variable client_id tenant", hide_assertion },
+  github = { "github_actions", "client_id tenant" },
+  pipelines = { "azure_pipelines", "service_connection" },
+  refresh = { "refresh_token", "refresh_token_file client_id", find_refresh_token },
+  managed = { "managed_identity", "", check_machine },
+  cli = { "azure_cli", "", find_tenant_of_az },
+  device = { "device_code", "client_id", show_code },
+  default = { "default", "", allow_world_readable },
 }
 
 -- The command's options that are passed on unchanged, with their names in `autopilot.token`.
@@ -202,20 +177,20 @@ local handed = {
 
 --- Makes the token provider of a way to sign in. Its messages name the command's options instead of the library's.
 local function open(name, options, context, title)
-  local way = ways[name]
+  local maker, needs, find = unpack(ways[name])
   local given = { client_id = context:find(options, "client_id"), getenv = context.getenv }
-  if way.find then
-    way.find(given, options, context, title)
+  if find then
+    find(given, options, context, title)
   end
-  for option in way.needs:gmatch "%S+" do
+  for option in needs:gmatch "%S+" do
     local value = needed(option, options, context, title)
     if handed[option] then
       given[handed[option]] = value
     end
   end
-  local made, result = pcall(require("autopilot.token")[way[1]], given)
+  local made, result = pcall(require("autopilot.token")[maker], given)
   if not made then
-    refuse((tostring(result):gsub("^autopilot%.token%.[%w_]+:", title .. ":")))
+    refuse("%s", (tostring(result):gsub("^autopilot%.token%.[%w_]+:", title .. ":")))
   end
   return function(ask)
     local token, message, more = result(ask)
@@ -226,12 +201,13 @@ local function open(name, options, context, title)
   end
 end
 
--- Options that imply a way to sign in, in the order in which they are checked, each with that way.
-local implying = {
-  { "refresh_token_file", "refresh" },
-  { "client_secret_file", "secret" },
-  { "certificate", "certificate" },
-  { "token_file", "workload" },
+-- What shows how to sign in, in the order in which it is looked for: an option, the variable that counts if no way is
+-- chosen by an option, and the way.
+local signs = {
+  { option = "refresh_token_file", way = "refresh" },
+  { option = "client_secret_file", variable = "AZURE_CLIENT_SECRET", way = "secret" },
+  { option = "certificate", variable = "AZURE_CLIENT_CERTIFICATE_PATH", way = "certificate" },
+  { option = "token_file", variable = "AZURE_FEDERATED_TOKEN_FILE", way = "workload" },
 }
 
 -- Variables that hold secrets of some way to sign in.
@@ -242,43 +218,32 @@ local secret_variables = {
   "SYSTEM_ACCESSTOKEN",
 }
 
--- Variables that describe a way to sign in, each with that way. The first one that is set counts.
-local describing = {
-  { "AZURE_CLIENT_SECRET", "secret" },
-  { "AZURE_CLIENT_CERTIFICATE_PATH", "certificate" },
-  { "AZURE_FEDERATED_TOKEN_FILE", "workload" },
-}
-local nothing_described = "--auth env needs AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH or "
-  .. "AZURE_FEDERATED_TOKEN_FILE"
-
 --- Returns the way to sign in that the options or the environment select, and its name in messages; nil if none
 -- does, or if there is a ready token.
 local function choose_way(options, context)
-  local way, by = options.auth, "--auth " .. (options.auth or "")
-  for _, pair in ipairs(implying) do
-    local name, implied = pair[1], pair[2]
-    local is_ready_token = name == "token_file" and not way
-    local is_proof = way == "refresh" and (name == "client_secret_file" or name == "certificate")
-    if options[name] and not is_ready_token and not is_proof then
-      local option = "--" .. name:gsub("_", "-")
-      if way and way ~= implied then
-        refuse(("%s does not go with %s"):format(option, by))
+  local way, by = options.auth, options.auth and "--auth " .. options.auth
+  for _, sign in ipairs(signs) do
+    local is_ready_token = sign.option == "token_file" and not way
+    local is_proof = way == "refresh" and (sign.way == "secret" or sign.way == "certificate")
+    if options[sign.option] and not is_ready_token and not is_proof then
+      local option = "--" .. sign.option:gsub("_", "-")
+      if way and way ~= sign.way then
+        refuse("%s does not go with %s", option, by)
       end
-      way, by = implied, way and by or option
+      way, by = sign.way, by or option
     end
   end
   if way and way ~= "env" then
     return way, "--auth " .. way
+  elseif not way and (options.token_file or context:variable "AUTOPILOT_TOKEN") then
+    return nil
   end
-  local has_token = not way and (options.token_file or context:variable "AUTOPILOT_TOKEN")
-  for _, pair in ipairs(has_token and {} or describing) do
-    if context:variable(pair[1]) then
-      return pair[2], way and by or "signing in with " .. pair[1]
+  for _, sign in ipairs(signs) do
+    if sign.variable and context:variable(sign.variable) then
+      return sign.way, by or "signing in with " .. sign.variable
     end
   end
-  if way then
-    refuse(nothing_described)
-  end
+  return way and refuse(nothing_described)
 end
 
 --- Returns the token in a text; or nil and what is wrong with the text, without quoting it.
@@ -303,7 +268,7 @@ local function ready_token(options, context)
   if not origin then
     refuse(options.has_several and no_way_for_many or no_way)
   elseif options.has_several then
-    refuse(one_tenants_token:format(origin))
+    refuse(one_tenants_token, origin)
   end
   local is_rereadable
   if path == "-" then
@@ -312,12 +277,12 @@ local function ready_token(options, context)
     origin = "--token-file: " .. path
     text, is_rereadable = named_file.read(path, longest, true)
     if not text then
-      refuse("--token-file cannot be read: " .. is_rereadable)
+      refuse("--token-file cannot be read: %s", is_rereadable)
     end
   end
   local token, message = token_of(text, context)
   if not token then
-    refuse(("%s %s"):format(origin, message))
+    refuse("%s %s", origin, message)
   elseif not is_rereadable then
     return token
   end

@@ -4,8 +4,7 @@
 -- because names of tenants and messages of services are not trusted.
 
 local FleetSummary = require "autopilot.cli.fleet.summary"
-local core = require "autopilot.core"
-local named_file = require "autopilot.base.named_file"
+local write_file = require "autopilot.cli.output_file"
 local sentence = require "autopilot.base.sentence"
 local text = require "autopilot.cli.text"
 
@@ -192,24 +191,6 @@ end
 
 -- ---- The file ----------------------------------------------------------------------------------------
 
---- Writes a text to a new file in the folder of the report's file. Returns its name; nil and a message when that
--- fails.
-local function write_beside(path, whole)
-  local part = ("%s.%s.part"):format(path, core.uuid())
-  local file, message = io.open(part, "wb")
-  if not file then
-    return nil, message:match "[^ :][^:]*$" -- without the name, which is not the one that was given
-  end
-  local is_written, is_closed
-  is_written, message = file:write(whole)
-  is_closed, message = file:close(), message
-  if is_written and is_closed then
-    return part
-  end
-  os.remove(part)
-  return nil, message or "it could not be closed"
-end
-
 --- Returns why a report cannot be written to the file; nil if it can. The text completes a sentence that begins with
 -- the file's name.
 ---@param path string
@@ -218,22 +199,14 @@ function report_file.complaint_about(path)
   if not format_of(path) then
     return "must end with .html or .md"
   end
-  local complaint = named_file.write_complaint(path)
-  if complaint then
-    return "cannot be written: " .. complaint
-  end
-  local part, message = write_beside(path, "")
-  if not part then
-    return "cannot be written: " .. message
-  end
-  os.remove(part)
+  local complaint = write_file(path)
+  return complaint and "cannot be written: " .. complaint
 end
 
 --- Writes the report of a run that has ended. An existing file is replaced as a whole, and is never incomplete.
 ---@param path string
 ---@param run autopilot.cli.FleetRun
----@return boolean? done
----@return string? message
+---@return string? complaint
 function report_file.write(path, run)
   local sections = { facts_section(run), outcomes_section(run.fleet.summary) }
   for _, group in ipairs(run.summary:groups()) do
@@ -241,13 +214,7 @@ function report_file.write(path, run)
   end
   local operation, began = operation_of(run.options), text.time(run.began_at)
   local title = ("autopilot-sync fleet: %s, %s"):format(operation, began)
-  local part, message = write_beside(path, render(format_of(path), title, sections))
-  if part and (os.rename(part, path) or os.remove(path) and os.rename(part, path)) then
-    return true -- Windows does not rename to the name of an existing file
-  elseif part then
-    os.remove(part)
-  end
-  return nil, message or "it cannot be replaced"
+  return write_file(path, render(format_of(path), title, sections))
 end
 
 return report_file

@@ -105,14 +105,12 @@ end
 
 --- Writes the report of the option `--report`. Returns why that failed, or nil.
 local function write_report(self)
-  local path, done, message = self.options.report, true, nil
-  if path then
-    done, message = report_file.write(path, self)
+  local path = self.options.report
+  local complaint = path and report_file.write(path, self)
+  if complaint then
+    self.output:complain(("the report %s could not be written: %s"):format(path, complaint))
   end
-  if not done then
-    self.output:complain(("the report %s could not be written: %s"):format(path, message))
-  end
-  return message
+  return complaint
 end
 
 local function exit_code(self, lost)
