@@ -107,7 +107,6 @@ build = {
     ["autopilot.cli.emulate.shell"] = "lua/autopilot/cli/emulate/shell.lua",
     ["autopilot.cli.fleet.csv"] = "lua/autopilot/cli/fleet/csv.lua",
     ["autopilot.cli.fleet.lines"] = "lua/autopilot/cli/fleet/lines.lua",
-    ["autopilot.cli.fleet.plan"] = "lua/autopilot/cli/fleet/plan.lua",
     ["autopilot.cli.fleet.report_file"] = "lua/autopilot/cli/fleet/report_file.lua",
     ["autopilot.cli.fleet.run"] = "lua/autopilot/cli/fleet/run.lua",
     ["autopilot.cli.fleet.summary"] = "lua/autopilot/cli/fleet/summary.lua",

@@ -121,16 +121,11 @@ local function find_refresh_token(given, options, context, title)
   end
 end
 
---- Hides the assertion in all output. The provider reads it itself.
-local function hide_assertion(_, options, context)
-  context:hide(context:variable(options.assertion_variable or ""))
-end
-
 --- Refuses several tenants, and a tenant that is named by a domain: the identity of this machine belongs to one
 -- tenant, and only its id can be compared.
 local function check_machine(_, options, context)
   local tenant, origin = context:find(options, "tenant")
-  if options.has_several then
+  if context.has_several then
     refuse(one_tenants_machine)
   elseif tenant and not require("autopilot.graph.access_token").guid(tenant) then
     refuse(unchecked_domain, origin)
@@ -139,8 +134,8 @@ end
 
 --- Passes a tenant to az only if `--tenant` names it: az refuses any tenant when it is signed in with a managed
 -- identity.
-local function find_tenant_of_az(given, options)
-  given.tenant = not options.has_several and options.tenant or nil
+local function find_tenant_of_az(given, options, context)
+  given.tenant = not context.has_several and options.tenant or nil
   given.client_id, given.getenv = nil, nil
 end
 
@@ -157,7 +152,7 @@ local ways = {
   secret = { "client_secret", "client_id tenant", find_secret },
   certificate = { "client_certificate", "certificate client_id tenant", find_passphrase },
   workload = { "workload_identity", "token_file client_id tenant" },
-  assertion = { "client_assertion", "assertion_variable client_id tenant", hide_assertion },
+  assertion = { "client_assertion", "assertion_variable client_id tenant" },
   github = { "github_actions", "client_id tenant" },
   pipelines = { "azure_pipelines", "service_connection" },
   refresh = { "refresh_token", "refresh_token_file client_id", find_refresh_token },
@@ -266,8 +261,8 @@ local function ready_token(options, context)
   local path, text = options.token_file, context:variable "AUTOPILOT_TOKEN"
   local origin = path and "--token-file" or text and "AUTOPILOT_TOKEN"
   if not origin then
-    refuse(options.has_several and no_way_for_many or no_way)
-  elseif options.has_several then
+    refuse(context.has_several and no_way_for_many or no_way)
+  elseif context.has_several then
     refuse(one_tenants_token, origin)
   end
   local is_rereadable
@@ -295,13 +290,14 @@ end
 
 --- Returns a token or a token provider: the way that `--auth` names or a file implies, else a ready token, else the
 -- way that the environment describes. The secrets that were read are hidden in the context's output.
----@param options table<string, any> with `has_several` true, a way that can sign in to one tenant only is refused
----@param context autopilot.cli.Context
+---@param options table<string, any>
+---@param context autopilot.cli.Context with `has_several`, a way that can sign in to one tenant only is refused
 ---@return string|autopilot.TokenProvider
 function sign_in.open(options, context)
   for _, name in ipairs(secret_variables) do
     context:hide(context:variable(name))
   end
+  context:hide(options.assertion_variable and context:variable(options.assertion_variable))
   local way, title = choose_way(options, context)
   return way and open(way, options, context, title) or ready_token(options, context)
 end

@@ -140,7 +140,7 @@ describe("the report of a fleet", function()
     summary:add({ tenant = '"><img src=x>' }, failed)
     local counted = { total = 1, failed = 1, known = 0, elapsed = 2, by_outcome = { rejected = 1 } }
     local world = {
-      options = { file = "<b>list" },
+      options = { file = "<b>list", operation = "sync" },
       context = {
         now = os.time,
         variable = function() end,

@@ -102,12 +102,6 @@ end
 
 -- ---- The sections ------------------------------------------------------------------------------------
 
----@class autopilot.cli.FleetRun: autopilot.cli.FleetPlan a run that has ended
----@field fleet { summary: autopilot.fleet.Summary }
----@field summary autopilot.cli.FleetSummary
----@field remarks string[] what went wrong with the run as a whole
----@field began_at number Unix seconds
-
 --- Says how many tenants the run processed in a second; in a minute if it was less than one in a second.
 local function throughput(counted)
   local processed, seconds = counted.total - counted.known, counted.elapsed
@@ -133,7 +127,7 @@ local function user_and_machine(context)
 end
 
 local function operation_of(options)
-  return (options.operation or "sync") .. (options.dry_run and ", a dry run" or "")
+  return options.operation .. (options.dry_run and ", a dry run" or "")
 end
 
 local function facts_section(run)
