@@ -102,7 +102,7 @@ local duration = converter("be a duration above 0, such as 90s or 10m", function
 end)
 
 --- A time. It stays a text, because a relative time counts from when the command runs.
-options.time = converter("be " .. text.time_forms, function(given)
+local time = converter("be " .. text.time_forms, function(given)
   return text.read_time(given, 0) and given
 end)
 
@@ -150,7 +150,7 @@ local converters = {
   ["--resume-within"] = duration_or_zero,
   ["--cooldown"] = duration_or_zero,
   ["--duration"] = duration_or_zero,
-  TIME = options.time,
+  TIME = time,
   STORE = without_password "AUTOPILOT_STORE",
   ["--state"] = without_password "PGPASSWORD",
   ["--proxy"] = without_password "HTTPS_PROXY",

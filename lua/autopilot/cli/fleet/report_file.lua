@@ -174,10 +174,9 @@ local function failures_section(group)
     rows[index] = { entry.tenant, again or entry.again or "", entry.detail or "" }
   end
   local count = #group == 1 and "1 tenant" or text.count(#group) .. " tenants"
-  local hint = group.title:match "^[^:]*: (.*)$"
   return {
-    title = ("%s (%s)"):format(group.outcome, count),
-    paragraph = hint,
+    title = ("%s (%s)"):format(group[1].outcome, count),
+    paragraph = group[1].hint,
     columns = { "Tenant", "Ask again from", "What was told" },
     rows = rows,
   }
