@@ -183,9 +183,10 @@ local function new_parser(is_shown)
       command.declare(parser)
     end
     if not is_shown then -- argparse itself does not name the words that a command has no place for
-      parser:argument("surplus"):args("*"):hidden(true):convert(function(word)
+      local surplus = parser:argument("surplus"):args("*"):hidden(true):convert(function(word)
         return nil, ("unexpected argument '%s'"):format(word)
       end)
+      surplus:action(function() end) -- an empty list is not stored
     end
     add_common(parser)
   end
@@ -218,7 +219,6 @@ end
 ---@return table<string, any> options
 function arguments.parse(args)
   local given = new_parser():parse(join_signed(args))
-  given.parser = arguments.parser -- for completion
   return by_name[given.command], given
 end
 

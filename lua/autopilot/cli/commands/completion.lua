@@ -16,7 +16,7 @@ function completion.declare(parser)
 end
 
 function completion.run(given, context)
-  local parser = given.parser()
+  local parser = context.parser()
   context.output:text(parser["get_" .. given.shell .. "_complete"](parser))
   return 0
 end

@@ -88,12 +88,9 @@ local function printable(name)
   return (trimmed(name):sub(1, 40):gsub("%c", "?"))
 end
 
---- The index of the name that has the tenant, or nil.
-local function find_tenant(names, column)
-  local index_of = {}
-  for index = #names, 1, -1 do
-    index_of[squeezed(names[index])] = index
-  end
+--- The column that has the tenant, or nil.
+---@param index_of table<string, integer> the columns by their squeezed names
+local function find_tenant(index_of, column)
   if column then
     return index_of[squeezed(column)]
   end
@@ -107,31 +104,33 @@ end
 --- Maps the names of a header, or of an object, to fields.
 ---@param names string[] as they are written in the list
 ---@param column string? the name that has the tenant, where `--column` tells it
----@return table<integer, string>? fields by the index of the name; nil without a message: none of the names has a tenant
----@return string[]? ignored the names that are not used, fit to be shown
----@return string? message
+---@return table<integer, string>? fields by the index of the name
+---@return string[]|string|nil ignored the names that are not used, fit to be shown; without fields what is wrong, nil: none of the names has a tenant
 function tenant_fields.columns(names, column)
-  local tenant = find_tenant(names, column)
+  local keys, index_of = {}, {}
+  for index = #names, 1, -1 do
+    keys[index] = squeezed(names[index])
+    index_of[keys[index]] = index
+  end
+  local tenant = find_tenant(index_of, column)
   if not tenant then
     return nil
   end
-  local tenant_key = squeezed(names[tenant])
-  local is_own_list = not column and own_tenant_names[tenant_key]
-  local fields, ignored, seen = { [tenant] = "tenant" }, {}, {}
-  for index, name in ipairs(names) do
-    local key, message = squeezed(name), nil
-    if index ~= tenant and (seen[key] or key == tenant_key) then
-      message = ("the column '%s' is there twice"):format(printable(name))
-    elseif index ~= tenant and own_fields[key] then
-      fields[index], seen[key] = own_fields[key], true
-    elseif index ~= tenant and key ~= "" then
-      local meant = is_own_list and nearest(key, own_names)
-      message = secrets[key] and no_secrets:format(printable(name))
-        or meant and did_you_mean:format(printable(name), own_fields[meant])
-      ignored[#ignored + 1] = printable(name)
-    end
-    if message then
-      return nil, nil, message
+  local is_own_list = not column and own_tenant_names[keys[tenant]]
+  local fields, ignored = {}, {}
+  for index, key in ipairs(keys) do
+    local name, field = printable(names[index]), index == tenant and "tenant" or own_fields[key]
+    local meant = not field and is_own_list and nearest(key, own_names)
+    if index_of[key] ~= index and (field or index_of[key] == tenant) then
+      return nil, ("the column '%s' is there twice"):format(name)
+    elseif field then
+      fields[index] = field
+    elseif secrets[key] then
+      return nil, no_secrets:format(name)
+    elseif meant then
+      return nil, did_you_mean:format(name, own_fields[meant])
+    elseif key ~= "" then
+      ignored[#ignored + 1] = name
     end
   end
   return fields, ignored
@@ -142,11 +141,12 @@ end
 ---@param line string
 ---@return boolean
 function tenant_fields.is_header(line)
-  local key, has_word = squeezed(line), false
   for word in ("tenant customer domain directory guid"):gmatch "%a+" do
-    has_word = has_word or key:find(word, 1, true) ~= nil
+    if squeezed(line):find(word, 1, true) then
+      return not line:find "[%d%.]"
+    end
   end
-  return has_word and not line:find "[%d%.]"
+  return false
 end
 
 --- The tenant of a line; or nil and what is wrong with its values.

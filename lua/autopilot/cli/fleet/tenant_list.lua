@@ -74,9 +74,9 @@ local function read_json(self, text)
   for index, name in ipairs(names) do
     values[index] = object[name]
   end
-  local fields, ignored, message = tenant_fields.columns(names, self.column)
+  local fields, ignored = tenant_fields.columns(names, self.column)
   if not fields then
-    return nil, message or "tenant is missing"
+    return nil, ignored or "tenant is missing"
   end
   report_ignored(self, ignored)
   return tenant_fields.read(fields, values)
@@ -132,14 +132,14 @@ local function read_head(self, text)
   end
   local separator = self.separator or separator_of(text)
   local names = values_of(text, separator, 1)
-  local fields, ignored, message = tenant_fields.columns(names or {}, self.column)
+  local fields, ignored = tenant_fields.columns(names or {}, self.column)
   if fields then
     report_ignored(self, ignored)
     self.read = csv_reader(fields, #names, separator)
     return nil
   end
   local mistake = text:find "^%s*%[" and json_array
-    or message
+    or ignored
     or self.column and no_such_column
     or (not names or #names > 1) and no_column
   if mistake then
