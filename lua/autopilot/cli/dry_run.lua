@@ -5,6 +5,7 @@ local ensure = require "autopilot.sync.ensure"
 local options = require "autopilot.base.options"
 local outcome = require "autopilot.sync.outcome"
 local status = require "autopilot.cli.commands.status"
+local sync = require "autopilot.sync.sync"
 local text = require "autopilot.cli.text"
 
 local dry_run = {}
@@ -13,6 +14,8 @@ local dry_run = {}
 -- a refusal, for how many seconds it is expected. While a Retry-After lasts, the record is not read, so that there is
 -- no plan.
 local plans = {}
+
+local operations = { sync = sync, ensure = ensure }
 
 --- The reason of a refusal in words.
 local function reason_of(name, seconds)
@@ -59,25 +62,17 @@ function plans.ensure(call, report)
   return true, nil, reason .. (refusal and "; but first it waits: " .. refusal or "")
 end
 
---- Begins a call as the method of that name does.
-local function begin(client, name, wanted)
-  if name ~= "ensure" then
-    return Call.new(client, name)
-  end
-  local checked = options.check("client:ensure", ensure.rules, wanted, 3)
-  local call = Call.new(client, name, checked)
-  local mistake = ensure.prepare(call, checked)
-  return mistake and error("client:ensure: " .. mistake, 3) or call
-end
-
 --- Reads the record. Returns the report of what the method of that name would do.
 ---@param client autopilot.Client
 ---@param name "sync"|"ensure"
 ---@param wanted table? the arguments of the method
 ---@return autopilot.cli.DryRunReport
 function dry_run.of(client, name, wanted)
-  wanted = wanted or {}
-  local call = begin(client, name, wanted)
+  local operation = operations[name]
+  wanted = options.check("client:" .. name, operation.rules, wanted)
+  local call = Call.new(client, name, wanted)
+  local mistake = operation.prepare and operation.prepare(call, wanted)
+  assert(not mistake, mistake)
   if client.shared then
     client.shared:learn()
   end
