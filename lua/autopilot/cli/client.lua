@@ -126,7 +126,10 @@ end
 -- code.
 ---@param command autopilot.cli.Command
 function client.run(command, given, context)
-  local arguments = command.arguments(given, context)
+  local arguments = { deadline = given.deadline }
+  if command.arguments then
+    arguments = command.arguments(given, context)
+  end
   local shown = command.name ~= "status" and progress.of_waiting(context, given) or {}
   context.if_interrupted = "no sync was asked for"
   local function on_event(event)

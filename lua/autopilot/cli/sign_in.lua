@@ -241,49 +241,47 @@ local function choose_way(options, context)
   return way and refuse(nothing_described)
 end
 
---- Returns the token in a text; or nil and what is wrong with the text, without quoting it.
-local function token_of(text, context)
+--- Reads the ready token. Returns it, and whether it can be read again; or nil and what is wrong, without quoting it.
+local function read_token(path, context)
+  local text, origin, is_rereadable = context:variable "AUTOPILOT_TOKEN", "AUTOPILOT_TOKEN", false
+  if path == "-" then
+    text, origin = context:read_input(longest + 1), "standard input"
+  elseif path then
+    origin = "--token-file: " .. path
+    text, is_rereadable = named_file.read(path, longest, true)
+    if not text then
+      return nil, "--token-file cannot be read: " .. is_rereadable
+    end
+  end
   local token = text:match "^%s*(.*%S)" or ""
   if token == "" then
-    return nil, "is empty"
+    return nil, origin .. " is empty"
   elseif token:find "[%s%c]" then
-    return nil, "must hold a token and nothing else"
+    return nil, origin .. " must hold a token and nothing else"
   elseif #text > longest then
-    return nil, "is too large for a token"
+    return nil, origin .. " is too large for a token"
   end
   context:hide(token)
-  return token
+  return token, is_rereadable
 end
 
 --- Returns the ready token of `--token-file` or `AUTOPILOT_TOKEN`. For a file that can be read again it returns a
 -- provider, which does so when the token was refused.
-local function ready_token(options, context)
-  local path, text = options.token_file, context:variable "AUTOPILOT_TOKEN"
-  local origin = path and "--token-file" or text and "AUTOPILOT_TOKEN"
+local function ready_token(path, context)
+  local origin = path and "--token-file" or context:variable "AUTOPILOT_TOKEN" and "AUTOPILOT_TOKEN"
   if not origin then
     refuse(context.has_several and no_way_for_many or no_way)
   elseif context.has_several then
     refuse(one_tenants_token, origin)
   end
-  local is_rereadable
-  if path == "-" then
-    origin, text = "standard input", context:read_input(longest + 1)
-  elseif path then
-    origin = "--token-file: " .. path
-    text, is_rereadable = named_file.read(path, longest, true)
-    if not text then
-      refuse("--token-file cannot be read: %s", is_rereadable)
-    end
-  end
-  local token, message = token_of(text, context)
+  local token, more = read_token(path, context)
   if not token then
-    refuse("%s %s", origin, message)
-  elseif not is_rereadable then
+    refuse("%s", more)
+  elseif not more then
     return token
   end
   return function(ask)
-    local newer = ask.refresh and named_file.read(path, longest, true)
-    token = newer and token_of(newer, context) or token
+    token = ask.refresh and read_token(path, context) or token
     return token
   end
 end
@@ -299,7 +297,7 @@ function sign_in.open(options, context)
   end
   context:hide(options.assertion_variable and context:variable(options.assertion_variable))
   local way, title = choose_way(options, context)
-  return way and open(way, options, context, title) or ready_token(options, context)
+  return way and open(way, options, context, title) or ready_token(options.token_file, context)
 end
 
 return sign_in

@@ -22,22 +22,15 @@ local failed, some_failed, interrupted, terminated = 1, 9, 130, 143
 -- has not given the first tenant yet.
 local longest_wait, between_looks = 0.2, 0.05
 
----@class autopilot.cli.FleetRun
----@field options table<string, any> of the command
----@field context autopilot.cli.Context
----@field output autopilot.cli.Output
+---@class autopilot.cli.FleetRun also the options and the context of the command, and the parts that are made of them
 ---@field described autopilot.ClientOptions what the clients of all tenants have in common
 ---@field default autopilot.TokenProvider? of tenants whose line says nothing about signing in
 ---@field mistake string? why there is no `default`
 ---@field providers table<string, autopilot.TokenProvider> of the others
----@field list autopilot.cli.TenantList
 ---@field first autopilot.cli.Tenant|false|nil which was read already
----@field state autopilot.fleet.State?
 ---@field started_at number Unix seconds; of a run that is taken up again, when it first began
 ---@field began_at number Unix seconds
 ---@field since number? Unix seconds; of tenants whose line says nothing about it
----@field fleet autopilot.Fleet
----@field summary autopilot.cli.FleetSummary
 ---@field interrupt_code integer? the exit code after a signal
 ---@field remarks string[] what went wrong with the run as a whole
 
@@ -255,30 +248,27 @@ local function new_fleet(self)
   return fleet
 end
 
---- Closes the run in the state file if it is finished: the next one with the same state begins anew. It
--- is not finished if reports could not be written: the next run prints them. Returns a message if something was not
--- written.
+--- Closes the run in the state file if it is finished: the next one with the same state begins anew. It is not finished
+-- if reports could not be written: the next run prints them.
 local function settle_state(self)
-  local state, deadline = self.state, self.options.deadline
+  local deadline = self.options.deadline
   local is_cut_off = self.interrupt_code or (deadline and self.fleet.summary.elapsed >= deadline)
-  if state and not (is_cut_off or self.list.failure or self.output.lost) then
-    state:finish()
-  end
-  if state and state.lost then
-    local path = self.options.state
-    local is_shared = path:find "^postgres%a*://"
-    local what = is_shared and "state in the database" or "state file " .. path
-    return ("the %s could not be written: %s"):format(what, state.lost)
+  if self.state and not (is_cut_off or self.list.failure or self.output.lost) then
+    self.state:finish()
   end
 end
 
 --- What went wrong with the run as a whole, in sentences.
-local function remarks_on(self, lost)
-  local remarks, failure = { lost }, self.list.failure
+local function remarks_on(self)
+  local remarks, failure, state = {}, self.list.failure, self.state
+  if state and state.lost then
+    local path = self.options.state
+    local place = path:find "^postgres%a*://" and "in the database" or "file " .. path
+    remarks[1] = ("the state %s could not be written: %s"):format(place, state.lost)
+  end
   remarks[#remarks + 1] = failure and "the list could not be read to its end: " .. failure
   if self.interrupt_code then
-    remarks[#remarks + 1] = self.state
-        and "interrupted: the same command goes on where this one ended"
+    remarks[#remarks + 1] = state and "interrupted: the same command goes on where this one ended"
       or self.list.size and "interrupted: the other tenants are reported as cancelled"
       or "interrupted: tenants without a report were not begun"
   end
@@ -306,24 +296,23 @@ local function print_results(self)
   end
 end
 
---- Writes the report of the option `--report`. Returns why that failed, or nil.
-local function write_report(self)
-  local path = self.options.report
+--- Ends the run that has reported all tenants: writes and prints what there is to say about it.
+---@return integer exit_code
+local function conclude(self)
+  local path, list = self.options.report, self.list
+  settle_state(self)
+  self.remarks = remarks_on(self)
   local complaint = path and report_file.write(path, self)
   if complaint then
     self.output:complain(("the report %s could not be written: %s"):format(path, complaint))
   end
-  return complaint
-end
-
-local function exit_code(self, lost)
-  local list = self.list
+  print_results(self)
   if self.interrupt_code then
     return self.interrupt_code
   elseif self.fleet.summary.failed > 0 or list.bad > 0 or list.failure then
     return some_failed
   end
-  return lost and failed or 0
+  return (complaint or self.state and self.state.lost) and failed or 0
 end
 
 ---@param options table<string, any> of the command
@@ -364,9 +353,5 @@ return function(options, context)
     end
     tick(self)
   end
-  local lost = settle_state(self)
-  self.remarks = remarks_on(self, lost)
-  lost = write_report(self) or lost -- its complaint comes before the table
-  print_results(self)
-  return exit_code(self, lost)
+  return conclude(self)
 end

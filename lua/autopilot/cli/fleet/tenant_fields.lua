@@ -1,4 +1,4 @@
---- The fields of a tenant in a list: its id, and options that differ from the command's.
+--- The fields of a tenant in a list: its id, and options that differ from the command's; and the values of a CSV line.
 --
 -- Names of fields are the same in a CSV header and in a JSON object. No message quotes a value, because that
 -- could be a secret in the wrong place.
@@ -134,6 +134,41 @@ function tenant_fields.columns(names, column)
     end
   end
   return fields, ignored
+end
+
+--- The values of a line of CSV (RFC 4180); or nil and what is wrong with it, without any of its text. A line break
+-- inside quotes, which the RFC allows, is refused, so that a missing quote costs one line and not all that follow.
+---@param line string without its end
+---@param separator string one character
+---@return string[]? values
+---@return string? message
+function tenant_fields.split(line, separator)
+  local fields, from = {}, 1
+  repeat
+    local value, last
+    if line:byte(from) == 34 then
+      local masked = line:sub(from + 1):gsub('""', "  ") -- two quotes are one that is text
+      local quote = masked:find('"', 1, true)
+      if not quote then
+        return nil, "a quote is not closed in its line"
+      end
+      last = from + quote
+      value = line:sub(from + 1, last - 1):gsub('""', '"')
+    else
+      last = (line:find(separator, from, true) or #line + 1) - 1
+      value = line:sub(from, last)
+      if value:find('"', 1, true) then
+        return nil, "there is a quote in a field that does not begin with one"
+      end
+    end
+    fields[#fields + 1] = value
+    local after = line:sub(last + 1, last + 1)
+    if after ~= "" and after ~= separator then
+      return nil, "there is text behind a closing quote"
+    end
+    from = last + 2
+  until after == ""
+  return fields
 end
 
 --- Whether the only text of a line is the name of a column, and not a tenant: a domain has a dot, and an id has

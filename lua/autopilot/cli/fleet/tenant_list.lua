@@ -4,7 +4,6 @@
 -- is a duplicate tenant; the others go on. An error of the list as a whole (its encoding, its
 -- header) is reported before any tenant. Only the names of tenants are kept in memory, to find duplicates.
 
-local csv_values = require "autopilot.cli.fleet.csv"
 local json = require "autopilot.base.json"
 local lines = require "autopilot.cli.fleet.lines"
 local merged = require "autopilot.base.merged"
@@ -84,7 +83,7 @@ end
 
 --- The values of a CSV line. Of those beyond `least`, the empty ones at its end are left out.
 local function values_of(text, separator, least)
-  local values, message = csv_values(text, separator)
+  local values, message = tenant_fields.split(text, separator)
   while values and #values > least and is_blank(values[#values]) do
     values[#values] = nil
   end
