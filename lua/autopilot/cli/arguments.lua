@@ -151,13 +151,6 @@ end
 -- What a value such as `DURATION` may be, in the help of each command that has one.
 local durations = "A DURATION is a number of seconds, or has a unit: 90s, 10m, 2h, 1d.\n\n"
 
---- What `--version` prints: the versions that a fault report must name.
-local function version_text()
-  local info = core.info()
-  local lua = _G.jit and _G.jit.version or _VERSION
-  return ("%s %s\nlibcurl %s, %s, %s"):format(program, version, info.libcurl, info.ssl, lua)
-end
-
 local function example_of(command)
   return "Example:\n   " .. program .. " " .. command.example
 end
@@ -172,7 +165,9 @@ local function new_parser(is_shown)
   end
   add_common(root)
   root:flag("--version", "Show the version."):action(function()
-    error({ text = version_text() }, 0)
+    local info, lua = core.info(), _G.jit and _G.jit.version or _VERSION
+    local versions = "%s %s\nlibcurl %s, %s, %s" -- those that a fault report must name
+    error({ text = versions:format(program, version, info.libcurl, info.ssl, lua) }, 0)
   end)
   for _, command in ipairs(commands) do
     local parser = root:command(command.name, command.description):summary(command.summary)

@@ -23,8 +23,8 @@ local function reason_of(name, seconds)
     or ("the cooldown lasts %s more"):format(text.duration(math.ceil(seconds)))
 end
 
---- What `sync` would do. It does not read the record: it sends a request, unless the store has a cooldown.
----@param stored_until number? when that cooldown ends
+--- What `sync` would do. It does not read the record: it sends a request, unless the store has a cooldown, which ends
+-- at `stored_until`.
 function plans.sync(call, report, stored_until)
   local stored_for = stored_until and stored_until - call:now() or 0
   if stored_for > 0 then
@@ -40,7 +40,6 @@ function plans.sync(call, report, stored_until)
   return true, nil, "a sync is possible"
 end
 
---- What `ensure` would do.
 function plans.ensure(call, report)
   local plan = ensure.plan(call, report)
   local name, seconds = plan.outcome, plan.seconds

@@ -16,7 +16,6 @@ local shortest_interval, while_asleep = 0.1, 1
 
 --- Makes a function that draws `line(width)`, in at most so many columns; nil if nothing is to be drawn. It
 -- draws at once with `is_news`, else ten times in a second at most.
----@return fun(is_news: boolean?)?
 function progress.drawer(context, options, line)
   if not context.is_terminal or options.json or options.quiet then
     return nil

@@ -147,27 +147,23 @@ local function show_code(given, _, context)
 end
 
 -- The ways to sign in, by value of `--auth`: the function of `autopilot.token`; the command's options that must be set,
--- or their variables; and what sets other options of that function.
+-- or their variables, each with its name as an option of that function if it is passed on; and what sets other options.
 local ways = {
   secret = { "client_secret", "client_id tenant", find_secret },
-  certificate = { "client_certificate", "certificate client_id tenant", find_passphrase },
-  workload = { "workload_identity", "token_file client_id tenant" },
-  assertion = { "client_assertion", "assertion_variable client_id tenant" },
+  certificate = {
+    "client_certificate",
+    "certificate=certificate client_id tenant",
+    find_passphrase,
+  },
+  workload = { "workload_identity", "token_file=token_file client_id tenant" },
+  assertion = { "client_assertion", "assertion_variable=assertion client_id tenant" },
   github = { "github_actions", "client_id tenant" },
-  pipelines = { "azure_pipelines", "service_connection" },
+  pipelines = { "azure_pipelines", "service_connection=service_connection_id" },
   refresh = { "refresh_token", "refresh_token_file client_id", find_refresh_token },
   managed = { "managed_identity", "", check_machine },
   cli = { "azure_cli", "", find_tenant_of_az },
   device = { "device_code", "client_id", show_code },
   default = { "default", "", allow_world_readable },
-}
-
--- The command's options that are passed on unchanged, with their names in `autopilot.token`.
-local handed = {
-  certificate = "certificate",
-  token_file = "token_file",
-  assertion_variable = "assertion",
-  service_connection = "service_connection_id",
 }
 
 --- Makes the token provider of a way to sign in. Its messages name the command's options instead of the library's.
@@ -177,12 +173,10 @@ local function open(name, options, context, title)
   if find then
     find(given, options, context, title)
   end
-  for option in needs:gmatch "%S+" do
-    local value = needed(option, options, context, title)
-    if handed[option] then
-      given[handed[option]] = value
-    end
+  for option, passed_as in needs:gmatch "([%l_]+)=?([%l_]*)" do
+    given[passed_as] = needed(option, options, context, title)
   end
+  given[""] = nil -- those without a name
   local made, result = pcall(require("autopilot.token")[maker], given)
   if not made then
     refuse("%s", (tostring(result):gsub("^autopilot%.token%.[%w_]+:", title .. ":")))

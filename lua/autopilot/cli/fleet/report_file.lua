@@ -68,7 +68,6 @@ local markdown = {
   tail = "",
 }
 
---- Returns the format for the extension of a file's name; nil for an unknown extension.
 local function format_of(path)
   local formats = { html = html, htm = html, md = markdown }
   return formats[path:lower():match "%.(%w+)$"]
@@ -186,8 +185,6 @@ end
 
 --- Returns why a report cannot be written to the file; nil if it can. The text completes a sentence that begins with
 -- the file's name.
----@param path string
----@return string? complaint
 function report_file.complaint_about(path)
   if not format_of(path) then
     return "must end with .html or .md"
@@ -196,10 +193,8 @@ function report_file.complaint_about(path)
   return complaint and "cannot be written: " .. complaint
 end
 
---- Writes the report of a run that has ended. An existing file is replaced as a whole, and is never incomplete.
----@param path string
+--- Writes the report of a run that has ended. Returns why that failed, or nil.
 ---@param run autopilot.cli.FleetRun
----@return string? complaint
 function report_file.write(path, run)
   local sections = { facts_section(run), outcomes_section(run.fleet.summary) }
   for _, group in ipairs(run.summary:groups()) do

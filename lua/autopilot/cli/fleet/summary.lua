@@ -23,16 +23,11 @@ FleetSummary.__index = FleetSummary
 ---@field detail string? what the report tells besides
 ---@field package number integer among those with its outcome, in the order in which they failed
 
----@param keeps_all boolean?
----@return autopilot.cli.FleetSummary
 function FleetSummary.new(keeps_all)
   local self = { keeps_all = keeps_all, would_post = 0, failed = {}, entries = {} }
   return setmetatable(self, FleetSummary)
 end
 
---- Takes one report.
----@param tenant autopilot.cli.Tenant
----@param report autopilot.Report
 function FleetSummary:add(tenant, report)
   self.would_post = self.would_post + (report.would_post and 1 or 0)
   if report.ok then
@@ -82,7 +77,6 @@ function FleetSummary:groups(most)
 end
 
 --- The outcomes and the number of tenants with each, the most frequent first.
----@param counts table<string, integer>
 ---@return { [1]: string, [2]: integer }[]
 function FleetSummary.by_frequency(counts)
   local rows = {}
@@ -102,7 +96,6 @@ end
 ---@param summary autopilot.fleet.Summary
 ---@param list { bad: integer, duplicates: integer } what was left out of the list
 ---@param would_post integer? of a dry run: tenants for which a request would be sent
----@return string[] lines
 function FleetSummary.outcomes(summary, list, would_post)
   local rows, lines = FleetSummary.by_frequency(summary.by_outcome), {}
   local known = summary.known > 0 and (", %s known from before"):format(text.count(summary.known))
@@ -118,7 +111,6 @@ function FleetSummary.outcomes(summary, list, would_post)
 end
 
 --- The tenants that failed, by outcome and hint: at most ten of an outcome by name.
----@return string[] lines
 function FleetSummary:failures()
   local lines, groups = {}, self:groups(most_names)
   for index, group in ipairs(groups) do

@@ -138,10 +138,6 @@ end
 
 --- The values of a line of CSV (RFC 4180); or nil and what is wrong with it, without any of its text. A line break
 -- inside quotes, which the RFC allows, is refused, so that a missing quote costs one line and not all that follow.
----@param line string without its end
----@param separator string one character
----@return string[]? values
----@return string? message
 function tenant_fields.split(line, separator)
   local fields, from = {}, 1
   repeat
@@ -173,8 +169,6 @@ end
 
 --- Whether the only text of a line is the name of a column, and not a tenant: a domain has a dot, and an id has
 -- digits.
----@param line string
----@return boolean
 function tenant_fields.is_header(line)
   for word in ("tenant customer domain directory guid"):gmatch "%a+" do
     if squeezed(line):find(word, 1, true) then
@@ -187,8 +181,6 @@ end
 --- The tenant of a line; or nil and what is wrong with its values.
 ---@param fields table<integer, string> as `columns` gives them
 ---@param values any[] by the same index; an empty text says nothing
----@return autopilot.cli.Tenant? tenant
----@return string? message
 function tenant_fields.read(fields, values)
   local tenant = {}
   for index, field in pairs(fields) do
