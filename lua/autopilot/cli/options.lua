@@ -101,7 +101,7 @@ local duration = converter("be a duration above 0, such as 90s or 10m", function
 end)
 
 --- A time. It stays a text, because a relative time counts from when the command runs.
-local time = converter("be " .. text.time_forms, function(given)
+options.time = converter("be " .. text.time_forms, function(given)
   return text.read_time(given, 0) and given
 end)
 
@@ -148,7 +148,7 @@ local converters = {
   ["--resume-within"] = duration_or_zero,
   ["--cooldown"] = duration_or_zero,
   ["--duration"] = duration_or_zero,
-  TIME = time,
+  TIME = options.time,
   STORE = without_password "AUTOPILOT_STORE",
   ["--state"] = without_password "PGPASSWORD",
   ["--proxy"] = without_password "HTTPS_PROXY",

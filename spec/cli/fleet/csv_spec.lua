@@ -1,4 +1,4 @@
-local csv = { fields = require("autopilot.cli.fleet.tenant_fields").split }
+local csv = { fields = require "autopilot.cli.fleet.csv" }
 local seeded_random = require "support.seeded_random"
 
 describe("a line of comma-separated values", function()
