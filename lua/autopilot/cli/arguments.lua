@@ -6,7 +6,6 @@
 local argparse = require "argparse"
 local commands = require "autopilot.cli.commands"
 local lazy = require "autopilot.base.lazy"
-local merged = require "autopilot.base.merged"
 local mistake = require "autopilot.base.option_mistake"
 local options = require "autopilot.cli.options"
 local outcome = require "autopilot.sync.outcome"
@@ -19,10 +18,11 @@ local arguments = {}
 
 local program = "autopilot-sync"
 
-local command_names, by_name = {}, {}
+local all_names, by_name = {}, {}
 for index, command in ipairs(commands) do
-  command_names[index], by_name[command.name] = command.name, command
+  all_names[index], by_name[command.name] = command.name, command
 end
+local command_names = table.concat(all_names, ", ")
 
 local description = "Asks Microsoft Intune to sync the Windows Autopilot devices of a tenant, and "
   .. "reports what came of it. For the options of a command: autopilot-sync COMMAND --help"
@@ -49,12 +49,12 @@ local function exit_code_help()
   return table.concat(lines, "\n")
 end
 
---- Adds the options of every command, which may also stand before its name. argparse forgets what was given
--- there, so it is kept in `found`.
-local function add_common(parser, found)
+--- Adds the options of every command, which may also stand before its name. What was given there is kept, because
+-- argparse empties only the target, which is not used.
+local function add_common(parser)
   local function add_flag(name, what)
-    parser:flag("--" .. name, what):action(function()
-      found[name] = true
+    parser:flag("--" .. name, what):target("_"):action(function(result)
+      result[name] = true
     end)
   end
   add_flag("json", "Print each report as one line of JSON, and nothing else, on standard output.")
@@ -101,7 +101,7 @@ end
 local function mistake_of(message, root, current)
   message = message:gsub("\nDid you mean.*$", "") -- ours are better
   if message == "a command is required" then
-    return message .. ": " .. table.concat(command_names, ", ")
+    return message .. ": " .. command_names
   end
   local own = by_name[current._name]
   local usage = own and ("%s %s[OPTIONS]"):format(program, own.example:match "^[^->]*")
@@ -121,7 +121,7 @@ local function mistake_of(message, root, current)
   elseif command then
     return misplaced:format(wrong, program, command.name, wrong)
   end
-  local text, pattern = table.concat(command_names, " "), "%a+"
+  local text, pattern = command_names, "%a+"
   if kind == "option" then
     text, pattern = root:get_usage() .. current:get_usage(), "%-%-[%w%-]+"
   end
@@ -151,33 +151,23 @@ end
 -- What a value such as `DURATION` may be, in the help of each command that has one.
 local durations = "A DURATION is a number of seconds, or has a unit: 90s, 10m, 2h, 1d.\n\n"
 
---- What `--version` prints: the versions that a fault report must name.
-local function version_text()
-  local info = core.info()
-  local lua = _G.jit and _G.jit.version or _VERSION
-  return ("%s %s\nlibcurl %s, %s, %s"):format(program, version, info.libcurl, info.ssl, lua)
-end
-
 local function example_of(command)
   return "Example:\n   " .. program .. " " .. command.example
 end
 
---- A converter for the words that a command has no place for. argparse itself does not name them.
-local function refuse_word(word)
-  return nil, ("unexpected argument '%s'"):format(word)
-end
-
 --- The parser of the command line. With `is_shown` it is not for parsing, but for a man page or completion.
-local function new_parser(found, is_shown)
+local function new_parser(is_shown)
   local epilog = { options.environment, exit_code_help(), example_of(by_name.sync) }
   local root = argparse(program, description, table.concat(epilog, "\n\n"))
   root:help_max_width(90):help_description_margin(27):command_target "command"
   root.error = function(current, message)
     options.refuse(without_secrets(mistake_of(message, root, current)))
   end
-  add_common(root, found)
+  add_common(root)
   root:flag("--version", "Show the version."):action(function()
-    error({ text = version_text() }, 0)
+    local info, lua = core.info(), _G.jit and _G.jit.version or _VERSION
+    local versions = "%s %s\nlibcurl %s, %s, %s" -- those that a fault report must name
+    error({ text = versions:format(program, version, info.libcurl, info.ssl, lua) }, 0)
   end)
   for _, command in ipairs(commands) do
     local parser = root:command(command.name, command.description):summary(command.summary)
@@ -187,24 +177,20 @@ local function new_parser(found, is_shown)
     if command.declare then
       command.declare(parser)
     end
-    if not is_shown then
-      local surplus = parser:argument("surplus"):args("*"):hidden(true):convert(refuse_word)
+    if not is_shown then -- argparse itself does not name the words that a command has no place for
+      local surplus = parser:argument("surplus"):args("*"):hidden(true):convert(function(word)
+        return nil, ("unexpected argument '%s'"):format(word)
+      end)
       surplus:action(function() end) -- an empty list is not stored
     end
-    add_common(parser, found)
+    add_common(parser)
   end
   return root
 end
 
---- The completion script for a shell: `bash`, `zsh` or `fish`.
-local function completion_script(shell)
-  local parser = new_parser({}, true)
-  return parser["get_" .. shell .. "_complete"](parser)
-end
-
---- The parser of argparse, for the man page.
+--- The parser of argparse, for the man page and for completion.
 function arguments.parser()
-  return new_parser({}, true)
+  return new_parser(true)
 end
 
 --- Joins a value that begins with a minus to its option (`--since=-10m`): else argparse takes the value for an
@@ -227,9 +213,8 @@ end
 ---@return autopilot.cli.Command command
 ---@return table<string, any> options
 function arguments.parse(args)
-  local found = { completion_script = completion_script }
-  local options_given = new_parser(found):parse(join_signed(args))
-  return by_name[options_given.command], merged(options_given, found)
+  local given = new_parser():parse(join_signed(args))
+  return by_name[given.command], given
 end
 
 return arguments

@@ -13,7 +13,6 @@ local dry_run = lazy "autopilot.cli.dry_run"
 
 local client = {}
 
---- The store of `--store`, or nil.
 local function store_of(given, context)
   local place, origin = context:find(given, "store")
   if not place then
@@ -87,7 +86,6 @@ function client.describe(given, context)
 end
 
 --- Makes a client. An error about one of its options names the command's option.
----@param described autopilot.ClientOptions
 function client.make(described, given, context)
   local made, result = pcall(require "autopilot.client", described)
   if made then
@@ -126,7 +124,10 @@ end
 -- code.
 ---@param command autopilot.cli.Command
 function client.run(command, given, context)
-  local arguments = command.arguments(given, context)
+  local arguments = { deadline = given.deadline }
+  if command.arguments then
+    arguments = command.arguments(given, context)
+  end
   local shown = command.name ~= "status" and progress.of_waiting(context, given) or {}
   context.if_interrupted = "no sync was asked for"
   local function on_event(event)

@@ -5,6 +5,7 @@ local ensure = require "autopilot.sync.ensure"
 local options = require "autopilot.base.options"
 local outcome = require "autopilot.sync.outcome"
 local status = require "autopilot.cli.commands.status"
+local sync = require "autopilot.sync.sync"
 local text = require "autopilot.cli.text"
 
 local dry_run = {}
@@ -14,14 +15,16 @@ local dry_run = {}
 -- no plan.
 local plans = {}
 
+local operations = { sync = sync, ensure = ensure }
+
 --- The reason of a refusal in words.
 local function reason_of(name, seconds)
   return name == "in_progress" and "a sync is in progress"
     or ("the cooldown lasts %s more"):format(text.duration(math.ceil(seconds)))
 end
 
---- What `sync` would do. It does not read the record: it sends a request, unless the store has a cooldown.
----@param stored_until number? when that cooldown ends
+--- What `sync` would do. It does not read the record: it sends a request, unless the store has a cooldown, which ends
+-- at `stored_until`.
 function plans.sync(call, report, stored_until)
   local stored_for = stored_until and stored_until - call:now() or 0
   if stored_for > 0 then
@@ -37,7 +40,6 @@ function plans.sync(call, report, stored_until)
   return true, nil, "a sync is possible"
 end
 
---- What `ensure` would do.
 function plans.ensure(call, report)
   local plan = ensure.plan(call, report)
   local name, seconds = plan.outcome, plan.seconds
@@ -59,25 +61,17 @@ function plans.ensure(call, report)
   return true, nil, reason .. (refusal and "; but first it waits: " .. refusal or "")
 end
 
---- Begins a call as the method of that name does.
-local function begin(client, name, wanted)
-  if name ~= "ensure" then
-    return Call.new(client, name)
-  end
-  local checked = options.check("client:ensure", ensure.rules, wanted, 3)
-  local call = Call.new(client, name, checked)
-  local mistake = ensure.prepare(call, checked)
-  return mistake and error("client:ensure: " .. mistake, 3) or call
-end
-
 --- Reads the record. Returns the report of what the method of that name would do.
 ---@param client autopilot.Client
 ---@param name "sync"|"ensure"
 ---@param wanted table? the arguments of the method
 ---@return autopilot.cli.DryRunReport
 function dry_run.of(client, name, wanted)
-  wanted = wanted or {}
-  local call = begin(client, name, wanted)
+  local operation = operations[name]
+  wanted = options.check("client:" .. name, operation.rules, wanted)
+  local call = Call.new(client, name, wanted)
+  local mistake = operation.prepare and operation.prepare(call, wanted)
+  assert(not mistake, mistake)
   if client.shared then
     client.shared:learn()
   end

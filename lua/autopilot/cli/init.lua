@@ -50,7 +50,7 @@ function cli.main(args, world)
   local context = Context.new(world)
   local done, result = xpcall(function()
     local command, options = arguments.parse(args)
-    context.is_verbose = options.verbose
+    context.is_verbose, context.parser = options.verbose, arguments.parser
     if command.run then
       return command.run(options, context)
     end

@@ -37,7 +37,6 @@ Environment:
 An option comes before its variable. An empty variable counts as not set.]]
 
 --- The variables that give the value of an option that is not given, by option.
----@type table<string, string>
 options.variables = {
   ["--token-file"] = "AZURE_FEDERATED_TOKEN_FILE",
   ["--service-connection"] = "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",
@@ -108,8 +107,7 @@ end)
 
 local any_text = converter("be a text", tostring)
 
---- A converter for a file, or the address of a database or proxy. It refuses a password, which other users could read.
----@param variable string where a password may be
+--- A converter for a file, or the address of a database or proxy. It refuses a password, which other users could read, and which may be in the variable.
 local function without_password(variable)
   local must = "not contain a password, which other users of this machine could read: "
     .. "it may be in the variable "

@@ -5,7 +5,7 @@
 local json_pieces = require "autopilot.cli.json"
 
 ---@class autopilot.cli.Output
----@field has_colour boolean?
+---@field has_colour boolean? standard error is a terminal that shows colours
 ---@field shown integer columns of the line of progress on the terminal
 ---@field lost string? why something printed did not reach standard output
 local Output = {}
@@ -16,8 +16,6 @@ local program = "autopilot-sync: "
 -- The reader of a pipe may close it early, as `head` does: that is not a failure.
 local broken_pipe = 32 -- EPIPE, the same number on Linux, the BSDs and macOS
 
----@param has_colour boolean? standard error is a terminal that shows colours
----@return autopilot.cli.Output
 function Output.new(stdout, stderr, has_colour)
   local self = { stdout = stdout, stderr = stderr, shown = 0, has_colour = has_colour }
   return setmetatable(self, Output)
@@ -52,7 +50,6 @@ function Output:text(text)
   note(self, self.stdout:write(text, "\n"))
 end
 
---- Prints one line at once.
 function Output:line(text)
   self:text(one_line(text))
   note(self, self.stdout:flush())
@@ -69,7 +66,7 @@ end
 -- Of ECMA-48.
 local colours = { red = "\27[31m", grey = "\27[90m" }
 
---- Prints one line on standard error; in a colour where it shows colours.
+--- Prints one line on standard error.
 ---@param colour ("red"|"grey")?
 function Output:warn(text, colour)
   self:draw ""

@@ -16,7 +16,6 @@ local shortest_interval, while_asleep = 0.1, 1
 
 --- Makes a function that draws `line(width)`, in at most so many columns; nil if nothing is to be drawn. It
 -- draws at once with `is_news`, else ten times in a second at most.
----@return fun(is_news: boolean?)?
 function progress.drawer(context, options, line)
   if not context.is_terminal or options.json or options.quiet then
     return nil
@@ -53,21 +52,20 @@ end
 --- Shows the progress of a client that waits for a sync: its `sleep` draws the line again each second.
 ---@return { on_progress: fun(latest: autopilot.Progress)?, sleep: fun(seconds: number)? } for the client; empty where nothing is drawn
 function progress.of_waiting(context, options)
+  local clock, shown = context.clock, {}
   if context.is_verbose then -- lines of their own instead, one for each wait
     local ends = -math.huge
-    return {
-      on_progress = function(news)
-        local is_new = context.clock() + news.next_read > ends + 0.5
-        ends = context.clock() + news.next_read
-        if is_new then
-          local line = waiting_line(news, 0, math.huge)
-          context:note(("* wait: %s, next read in %.3g s"):format(line, news.next_read))
-        end
-      end,
-    }
+    function shown.on_progress(news)
+      local next_read = clock() + news.next_read
+      if next_read > ends + 0.5 then
+        local line = waiting_line(news, 0, math.huge)
+        context:note(("* wait: %s, next read in %.3g s"):format(line, news.next_read))
+      end
+      ends = next_read
+    end
+    return shown
   end
   local latest, reported_at
-  local clock, shown = context.clock, {}
   local draw = progress.drawer(context, options, function(width)
     return latest and waiting_line(latest, clock() - reported_at, width)
   end)

@@ -16,7 +16,8 @@ function completion.declare(parser)
 end
 
 function completion.run(given, context)
-  context.output:text(given.completion_script(given.shell))
+  local parser = context.parser()
+  context.output:text(parser["get_" .. given.shell .. "_complete"](parser))
   return 0
 end
 

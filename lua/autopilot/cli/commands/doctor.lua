@@ -4,9 +4,9 @@ local client_of = require "autopilot.cli.client"
 local core = require "autopilot.core"
 local options = require "autopilot.cli.options"
 local passwords = require "autopilot.base.passwords"
-local protected_call = require "autopilot.base.protected_call"
 local redact = require "autopilot.base.redact"
 local words = require "autopilot.cli.text"
+local write_file = require "autopilot.cli.output_file"
 
 ---@type autopilot.cli.Command
 local doctor = {
@@ -38,26 +38,21 @@ local function lines_of(report, shown)
   return lines
 end
 
--- Some texts of checks end with the name of an option of the client. For each such option: the pattern of that end,
--- and the end that names the command's option or variable instead.
-local endings = {
-  proxy = { "named by http%.proxy$", "named by %s" },
-  ca_file = { "%(http%.ca_file%)$", "(%s)" },
-}
-
---- Replaces the names of client options in the texts by the command's option or variable that set them.
+--- Replaces the name of a client's option at the end of a text by the command's option or variable that set it.
 local function name_origins(report, given, context)
-  for name, ending in pairs(endings) do
-    local _, origin = context:find(given, name)
-    local function renamed(text)
-      return (text:gsub(ending[1], ending[2]:format(origin)))
-    end
-    for _, check in ipairs(report.checks) do
-      check.text = renamed(check.text)
-    end
-    if report.error then
-      report.error.message = renamed(report.error.message)
-    end
+  local function renamed(text)
+    return (
+      text:gsub("([( ])http%.([%l_]+)(%)?)$", function(before, name, after)
+        local _, origin = context:find(given, name)
+        return before .. origin .. after
+      end)
+    )
+  end
+  for _, check in ipairs(report.checks) do
+    check.text = renamed(check.text)
+  end
+  if report.error then
+    report.error.message = renamed(report.error.message)
   end
 end
 
@@ -97,16 +92,6 @@ local function environment_of(context)
   return values
 end
 
-local function versions()
-  local info = core.info()
-  return {
-    ["autopilot-sync"] = require "autopilot.version",
-    lua = type(jit) == "table" and jit.version or _VERSION, -- luacheck: ignore 113
-    libcurl = info.libcurl,
-    tls = info.ssl,
-  }
-end
-
 --- Adds a line for each value of a table, and of the tables in it.
 local function add_values(lines, name, value)
   if type(value) == "table" then
@@ -120,8 +105,9 @@ end
 
 --- The text that `--bundle` writes to a file. Secrets are replaced.
 local function bundle_of(report, given, context)
-  local values = {}
-  add_values(values, "version", versions())
+  local values = { "version.autopilot-sync: " .. require "autopilot.version" }
+  values[2] = "version.lua: " .. (_G.jit and _G.jit.version or _VERSION)
+  add_values(values, "version", core.info())
   add_values(values, "option", given)
   add_values(values, "environment", environment_of(context))
   add_values(values, "request", report.requests)
@@ -136,19 +122,6 @@ local function bundle_of(report, given, context)
   return table.concat(lines)
 end
 
---- Writes the text; returns false and prints a message if that fails.
-local function write_bundle(path, text, output)
-  local is_written, message = protected_call(function()
-    local file = assert(io.open(path, "wb"))
-    assert(file:write(text))
-    assert(file:close())
-  end)
-  if not is_written then
-    output:complain("the bundle could not be written: " .. tostring(message))
-  end
-  return is_written
-end
-
 function doctor.run(given, context)
   local function on_event(event) -- without --verbose the table tells it
     if given.verbose then
@@ -156,8 +129,9 @@ function doctor.run(given, context)
     end
   end
   local client = client_of.open(given, context, { on_event = on_event })
-  if given.bundle and not core.make_private(given.bundle) then
-    options.refuse(("the file of --bundle cannot be written: %s"):format(given.bundle))
+  local unwritable = given.bundle and write_file(given.bundle, nil, true)
+  if unwritable then
+    options.refuse("the file of --bundle cannot be written: " .. unwritable)
   end
   local report, failure = client:doctor { deadline = given.deadline }
   context:hide(client.last_token)
@@ -165,9 +139,12 @@ function doctor.run(given, context)
   report = report or failure
   name_origins(report, given, context)
   show(report, given, context.output)
-  local is_written = not given.bundle
-    or write_bundle(given.bundle, bundle_of(report, given, context), context.output)
-  return not report.ok and 9 or is_written and 0 or 1
+  local bundle = given.bundle and bundle_of(report, given, context)
+  unwritable = bundle and write_file(given.bundle, bundle, true)
+  if unwritable then
+    context.output:complain("the bundle could not be written: " .. unwritable)
+  end
+  return not report.ok and 9 or unwritable and 1 or 0
 end
 
 return doctor

@@ -46,10 +46,8 @@ local function fault_of(text)
     fault[latest] = name and value or fault[latest] .. "," .. field
   end
   for name, value in pairs(fault) do
-    if name ~= "body" and (value == "true" or value == "false") then
-      fault[name] = value == "true"
-    elseif name ~= "body" then
-      fault[name] = tonumber(value) or value
+    if name ~= "body" then
+      fault[name] = value == "true" or value ~= "false" and (tonumber(value) or value)
     end
   end
   local complaint = require("autopilot.emulator.faults").complaint(fault)

@@ -1,7 +1,6 @@
 --- `autopilot-sync fleet`: an operation for every tenant of a list. How it runs is in `cli/fleet`.
 
 local options = require "autopilot.cli.options"
-local prepare = require "autopilot.cli.fleet.plan"
 local run_fleet = require "autopilot.cli.fleet.run"
 
 ---@type autopilot.cli.Command
@@ -42,18 +41,24 @@ function fleet.declare(parser)
   parser:argument("file", "The list of tenants; - reads it from standard input."):argname "FILE"
 end
 
+-- Options, and the operations that they go with.
+local limited = {
+  { "since", "ensure or wait" },
+  { "max_age", "ensure" },
+  { "dry_run", "sync or ensure" },
+}
+
 --- Refuses options that contradict each other.
 local function check(given)
-  local operation = given.operation or "sync"
   options.exclude(given, "since", "max_age")
   options.exclude(given, "dry_run", "state")
-  if given.since and operation ~= "ensure" and operation ~= "wait" then
-    options.refuse "option '--since' goes with --operation ensure or wait"
-  elseif given.max_age and operation ~= "ensure" then
-    options.refuse "option '--max-age' goes with --operation ensure"
-  elseif given.dry_run and operation ~= "sync" and operation ~= "ensure" then
-    options.refuse "option '--dry-run' goes with --operation sync or ensure"
-  elseif given.resume_within and not given.state then
+  for _, limit in ipairs(limited) do
+    if given[limit[1]] and not limit[2]:find(given.operation, 1, true) then
+      local sentence = "option '--%s' goes with --operation %s"
+      options.refuse(sentence:format((limit[1]:gsub("_", "-")), limit[2]))
+    end
+  end
+  if given.resume_within and not given.state then
     options.refuse "option '--resume-within' goes with --state"
   elseif given.file == "-" and given.client_secret_file == "-" then
     options.refuse "standard input cannot be both the list and the secret"
@@ -61,8 +66,9 @@ local function check(given)
 end
 
 function fleet.run(given, context)
+  given.operation = given.operation or "sync"
   check(given)
-  return run_fleet(prepare(given, context))
+  return run_fleet(given, context)
 end
 
 return fleet

@@ -57,8 +57,4 @@ function status.lines(report)
   }
 end
 
-function status.arguments(given)
-  return { deadline = given.deadline }
-end
-
 return status

@@ -26,20 +26,13 @@ local token = {
 --- Signs in, and retries as the client's policy says if the token endpoint fails. Returns the token, and a
 -- report if there is no token, or none that permits a sync.
 local function obtain(client)
-  local call, text = Call.new(client, "token"), nil
-  local task = {}
+  local call, task = Call.new(client, "token"), {}
   function task.try()
-    local answer, is_vouched
-    text, answer, is_vouched = provider.ask(client, { waited_until = call.slept_until })
-    answer = answer or access_token.misfit(client, text, true, is_vouched)
+    local _, answer = provider.obtain(client, { waited_until = call.slept_until }, true)
     return answer or {}, answer
   end
   local answer = call:attempt(task)
-  if answer.outcome then
-    local _, failure = report.finish(call, answer)
-    return text, failure
-  end
-  return text
+  return client.last_token, answer.outcome and select(2, report.finish(call, answer))
 end
 
 --- The claims of a token, unverified. A token that cannot be read is no failure: only the service has to
@@ -57,8 +50,10 @@ end
 
 local function expiry_of(facts)
   local left = facts.expires_in
-  if not left or math.abs(facts.expires_at) > 1e11 then
-    return left and "out of every range" or "not told"
+  if not left then
+    return "not told"
+  elseif math.abs(facts.expires_at) > 1e11 then
+    return "out of every range"
   end
   local form = left > 0 and "%s (in %s)" or "%s (%s ago)"
   return form:format(words.time(facts.expires_at), words.duration(math.abs(left)))

@@ -138,8 +138,6 @@ local beginnings = {
 }
 
 --- What a file is instead of text, by its first line; nil for text.
----@param line string
----@return string? complaint
 function lines.not_text(line)
   for _, row in ipairs(beginnings) do
     if line:sub(1, #row[1]) == row[1] then

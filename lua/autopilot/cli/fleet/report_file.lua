@@ -4,8 +4,7 @@
 -- because names of tenants and messages of services are not trusted.
 
 local FleetSummary = require "autopilot.cli.fleet.summary"
-local core = require "autopilot.core"
-local named_file = require "autopilot.base.named_file"
+local write_file = require "autopilot.cli.output_file"
 local sentence = require "autopilot.base.sentence"
 local text = require "autopilot.cli.text"
 
@@ -69,7 +68,6 @@ local markdown = {
   tail = "",
 }
 
---- Returns the format for the extension of a file's name; nil for an unknown extension.
 local function format_of(path)
   local formats = { html = html, htm = html, md = markdown }
   return formats[path:lower():match "%.(%w+)$"]
@@ -103,12 +101,6 @@ end
 
 -- ---- The sections ------------------------------------------------------------------------------------
 
----@class autopilot.cli.FleetRun: autopilot.cli.FleetPlan a run that has ended
----@field fleet { summary: autopilot.fleet.Summary }
----@field summary autopilot.cli.FleetSummary
----@field remarks string[] what went wrong with the run as a whole
----@field began_at number Unix seconds
-
 --- Says how many tenants the run processed in a second; in a minute if it was less than one in a second.
 local function throughput(counted)
   local processed, seconds = counted.total - counted.known, counted.elapsed
@@ -134,7 +126,7 @@ local function user_and_machine(context)
 end
 
 local function operation_of(options)
-  return (options.operation or "sync") .. (options.dry_run and ", a dry run" or "")
+  return options.operation .. (options.dry_run and ", a dry run" or "")
 end
 
 local function facts_section(run)
@@ -181,10 +173,9 @@ local function failures_section(group)
     rows[index] = { entry.tenant, again or entry.again or "", entry.detail or "" }
   end
   local count = #group == 1 and "1 tenant" or text.count(#group) .. " tenants"
-  local hint = group.title:match "^[^:]*: (.*)$"
   return {
-    title = ("%s (%s)"):format(group.outcome, count),
-    paragraph = hint,
+    title = ("%s (%s)"):format(group[1].outcome, count),
+    paragraph = group[1].hint,
     columns = { "Tenant", "Ask again from", "What was told" },
     rows = rows,
   }
@@ -192,48 +183,18 @@ end
 
 -- ---- The file ----------------------------------------------------------------------------------------
 
---- Writes a text to a new file in the folder of the report's file. Returns its name; nil and a message when that
--- fails.
-local function write_beside(path, whole)
-  local part = ("%s.%s.part"):format(path, core.uuid())
-  local file, message = io.open(part, "wb")
-  if not file then
-    return nil, message:match "[^ :][^:]*$" -- without the name, which is not the one that was given
-  end
-  local is_written, is_closed
-  is_written, message = file:write(whole)
-  is_closed, message = file:close(), message
-  if is_written and is_closed then
-    return part
-  end
-  os.remove(part)
-  return nil, message or "it could not be closed"
-end
-
 --- Returns why a report cannot be written to the file; nil if it can. The text completes a sentence that begins with
 -- the file's name.
----@param path string
----@return string? complaint
 function report_file.complaint_about(path)
   if not format_of(path) then
     return "must end with .html or .md"
   end
-  local complaint = named_file.write_complaint(path)
-  if complaint then
-    return "cannot be written: " .. complaint
-  end
-  local part, message = write_beside(path, "")
-  if not part then
-    return "cannot be written: " .. message
-  end
-  os.remove(part)
+  local complaint = write_file(path)
+  return complaint and "cannot be written: " .. complaint
 end
 
---- Writes the report of a run that has ended. An existing file is replaced as a whole, and is never incomplete.
----@param path string
+--- Writes the report of a run that has ended. Returns why that failed, or nil.
 ---@param run autopilot.cli.FleetRun
----@return boolean? done
----@return string? message
 function report_file.write(path, run)
   local sections = { facts_section(run), outcomes_section(run.fleet.summary) }
   for _, group in ipairs(run.summary:groups()) do
@@ -241,13 +202,7 @@ function report_file.write(path, run)
   end
   local operation, began = operation_of(run.options), text.time(run.began_at)
   local title = ("autopilot-sync fleet: %s, %s"):format(operation, began)
-  local part, message = write_beside(path, render(format_of(path), title, sections))
-  if part and (os.rename(part, path) or os.remove(path) and os.rename(part, path)) then
-    return true -- Windows does not rename to the name of an existing file
-  elseif part then
-    os.remove(part)
-  end
-  return nil, message or "it cannot be replaced"
+  return write_file(path, render(format_of(path), title, sections))
 end
 
 return report_file

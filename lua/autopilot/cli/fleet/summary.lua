@@ -6,8 +6,8 @@ local text = require "autopilot.cli.text"
 local most_names = 10
 
 ---@class autopilot.cli.FleetSummary
----@field package keeps_all boolean? every tenant that failed is kept, for a report in a file
 ---@field would_post integer tenants whose dry run says that a request would be sent
+---@field package keeps_all boolean? every tenant that failed is kept, for a report in a file
 ---@field package failed table<string, integer> how many tenants failed, by outcome
 ---@field package entries autopilot.cli.FailedTenant[]
 local FleetSummary = {}
@@ -17,29 +17,17 @@ FleetSummary.__index = FleetSummary
 ---@field tenant string
 ---@field outcome string
 ---@field title string of its group: the outcome, and the hint if there is one
+---@field hint string?
 ---@field again string? in how much time to ask again
 ---@field retry_at number? the same in Unix seconds
 ---@field detail string? what the report tells besides
 ---@field package number integer among those with its outcome, in the order in which they failed
 
----@param keeps_all boolean?
----@return autopilot.cli.FleetSummary
 function FleetSummary.new(keeps_all)
   local self = { keeps_all = keeps_all, would_post = 0, failed = {}, entries = {} }
   return setmetatable(self, FleetSummary)
 end
 
---- Returns the report's error in one line, without the hint; nil if the report has no error.
-local function detail_of(report)
-  local parts, service_error, network = {}, report.error or {}, report.network
-  parts[1] = service_error.message or service_error.code
-  parts[#parts + 1] = network and ("%s: %s"):format(network.stage, network.message)
-  return parts[1] and table.concat(parts, ", ")
-end
-
---- Takes one report.
----@param tenant autopilot.cli.Tenant
----@param report autopilot.Report
 function FleetSummary:add(tenant, report)
   self.would_post = self.would_post + (report.would_post and 1 or 0)
   if report.ok then
@@ -49,14 +37,17 @@ function FleetSummary:add(tenant, report)
   local number = (self.failed[outcome] or 0) + 1
   self.failed[outcome] = number
   if self.keeps_all or (outcome ~= "cancelled" and number <= most_names) then
-    local seconds = report.retry_after
+    local failure, network, seconds = report.error or {}, report.network, report.retry_after
+    local details = { failure.message or failure.code }
+    details[#details + 1] = network and ("%s: %s"):format(network.stage, network.message)
     table.insert(self.entries, {
       tenant = tenant.tenant,
       outcome = outcome,
       title = outcome .. (hint and ": " .. hint or ""),
+      hint = hint,
       again = seconds and ("again in %s"):format(text.duration(math.ceil(seconds))),
       retry_at = report.retry_at,
-      detail = detail_of(report),
+      detail = details[1] and table.concat(details, ", "),
       number = number,
     })
   end
@@ -64,7 +55,7 @@ end
 
 --- The tenants that failed, grouped by outcome and hint.
 ---@param most integer? of each outcome; default all that were kept
----@return { title: string, outcome: string, [integer]: autopilot.cli.FailedTenant }[]
+---@return autopilot.cli.FailedTenant[][]
 function FleetSummary:groups(most)
   local groups, group = {}, {}
   table.sort(self.entries, function(a, b)
@@ -75,8 +66,8 @@ function FleetSummary:groups(most)
   end)
   for _, entry in ipairs(self.entries) do
     if entry.number <= (most or math.huge) then
-      if entry.title ~= group.title then
-        group = { title = entry.title, outcome = entry.outcome }
+      if not group[1] or entry.title ~= group[1].title then
+        group = {}
         groups[#groups + 1] = group
       end
       group[#group + 1] = entry
@@ -86,7 +77,6 @@ function FleetSummary:groups(most)
 end
 
 --- The outcomes and the number of tenants with each, the most frequent first.
----@param counts table<string, integer>
 ---@return { [1]: string, [2]: integer }[]
 function FleetSummary.by_frequency(counts)
   local rows = {}
@@ -106,44 +96,34 @@ end
 ---@param summary autopilot.fleet.Summary
 ---@param list { bad: integer, duplicates: integer } what was left out of the list
 ---@param would_post integer? of a dry run: tenants for which a request would be sent
----@return string[] lines
 function FleetSummary.outcomes(summary, list, would_post)
-  local lines = {}
-  local function row(name, count, remark)
-    lines[#lines + 1] = ("%-16s %9s%s"):format(name, text.count(count), remark or "")
-  end
-  for _, counted in ipairs(FleetSummary.by_frequency(summary.by_outcome)) do
-    row(counted[1], counted[2])
-  end
+  local rows, lines = FleetSummary.by_frequency(summary.by_outcome), {}
   local known = summary.known > 0 and (", %s known from before"):format(text.count(summary.known))
-  row("in all", summary.total, ("  in %s%s"):format(text.duration(summary.elapsed), known or ""))
-  if would_post then
-    row("would send", would_post)
-  end
-  if list.bad > 0 then
-    row("bad lines", list.bad)
-  end
-  if list.duplicates > 0 then
-    row("duplicates", list.duplicates)
+  local elapsed = ("  in %s%s"):format(text.duration(summary.elapsed), known or "")
+  rows[#rows + 1] = { "in all", summary.total, elapsed }
+  rows[#rows + 1] = would_post and { "would send", would_post } or nil
+  rows[#rows + 1] = list.bad > 0 and { "bad lines", list.bad } or nil
+  rows[#rows + 1] = list.duplicates > 0 and { "duplicates", list.duplicates } or nil
+  for index, row in ipairs(rows) do
+    lines[index] = ("%-16s %9s%s"):format(row[1], text.count(row[2]), row[3] or "")
   end
   return lines
 end
 
 --- The tenants that failed, by outcome and hint: at most ten of an outcome by name.
----@return string[] lines
 function FleetSummary:failures()
   local lines, groups = {}, self:groups(most_names)
   for index, group in ipairs(groups) do
-    local outcome, following = group.outcome, groups[index + 1] or {}
+    local outcome, following = group[1].outcome, groups[index + 1]
     if outcome ~= "cancelled" then
-      lines[#lines + 1] = group.title
+      lines[#lines + 1] = group[1].title
       for _, entry in ipairs(group) do
         local facts = { entry.again or entry.detail, entry.again and entry.detail }
         local remark = facts[1] and "  " .. table.concat(facts, ", ") or ""
         lines[#lines + 1] = ("  %s%s"):format(entry.tenant, remark)
       end
       local unnamed = self.failed[outcome] - most_names
-      if unnamed > 0 and outcome ~= following.outcome then
+      if unnamed > 0 and not (following and following[1].outcome == outcome) then
         local more = self.keeps_all and "  and %s more, which the report names"
           or "  and %s more: --report names them, and --json prints a report of each"
         lines[#lines + 1] = more:format(text.count(unnamed))

@@ -3,13 +3,26 @@
 -- The first line shows the format. A wrong line is reported with its number and skipped, and so
 -- is a duplicate tenant; the others go on. An error of the list as a whole (its encoding, its
 -- header) is reported before any tenant. Only the names of tenants are kept in memory, to find duplicates.
+-- No message quotes a value, because that could be a secret in the wrong place.
 
+local authority = require "autopilot.token.authority"
+local clouds = require "autopilot.base.clouds"
 local csv_values = require "autopilot.cli.fleet.csv"
 local json = require "autopilot.base.json"
 local lines = require "autopilot.cli.fleet.lines"
 local merged = require "autopilot.base.merged"
+local nearest = require("autopilot.base.option_mistake").nearest
 local refuse = require("autopilot.cli.options").refuse
-local tenant_fields = require "autopilot.cli.fleet.tenant_fields"
+local words = require "autopilot.cli.text"
+
+---@class autopilot.cli.Tenant
+---@field tenant string id or domain
+---@field cloud string?
+---@field client_id string?
+---@field client_secret_file string?
+---@field since string|number|nil as it was written; the run makes it Unix seconds
+---@field line integer where it stands in the list
+---@field provider autopilot.TokenProvider? set by the run
 
 ---@class autopilot.cli.TenantList
 ---@field read_line fun(): string|false|nil, string? as `autopilot.cli.fleet.lines` reads
@@ -28,6 +41,156 @@ TenantList.__index = TenantList
 
 local byte_order_mark = "\239\187\191"
 local most_shown = 8 -- ignored columns that are named
+
+-- ---- The fields of a tenant --------------------------------------------------------------------------
+
+local cloud_names = { "china", "global", "us_gov", "us_gov_dod" }
+local field_names = { "tenant", "cloud", "client_id", "client_secret_file", "since" }
+
+-- What is wrong with the value of each field, or nil.
+local checks = { tenant = authority.tenant_complaint }
+
+function checks.cloud(value)
+  if not clouds[value] then
+    local meant = nearest(value, cloud_names)
+    local hint = meant and (": did you mean '%s'?"):format(meant) or ""
+    return ("must be one of %s%s"):format(table.concat(cloud_names, ", "), hint)
+  end
+end
+
+function checks.client_id(value)
+  return not value:find "^[%w%-]+$" and "must be the id of an application" or nil
+end
+
+function checks.client_secret_file(value)
+  return (value == "-" or value:find "%c") and "must be the name of a file" or nil
+end
+
+function checks.since(value)
+  return not words.read_time(value, 0) and "must be " .. words.time_forms or nil
+end
+
+-- How exports name the tenant, the most exact first; compared without blanks, signs and case. Ids before
+-- domains. Partner Center: Microsoft ID, Primary domain name. CIPP and Graph's contracts: customerId,
+-- defaultDomainName. Lighthouse, Graph and `az`: tenantId; there `Tenant` may be the name of a company.
+local tenant_names = [[
+  tenantid tenant microsoftid customerid customertenantid directorytenantid directoryid tenantguid
+  defaultdomainname defaultdomain primarydomainname primarydomain tenantdomain domainname domain
+]]
+
+-- Names of the tenant's column that show that a list was written for this command: then an unknown field that
+-- resembles one of ours is a mistake.
+local own_tenant_names = { tenant = true, tenantid = true }
+
+local secrets = { secret = true, clientsecret = true, password = true, token = true }
+
+local no_secrets = "field '%s': a list of tenants must hold no secret; name a file that does, as "
+  .. "client_secret_file"
+local did_you_mean = "unknown field '%s': did you mean '%s'?"
+
+--- A name without blanks, signs and case.
+local function squeezed(name)
+  return (name:lower():gsub("[^%w\128-\255]", ""))
+end
+
+-- The fields besides the tenant, by their squeezed names, and these names.
+local own_fields, own_names = {}, {}
+for index = 2, #field_names do
+  local name = squeezed(field_names[index])
+  own_names[index - 1], own_fields[name] = name, field_names[index]
+end
+
+local function trimmed(value)
+  return value:match "^%s*(.*%S)" or ""
+end
+
+local function printable(name)
+  return (trimmed(name):sub(1, 40):gsub("%c", "?"))
+end
+
+--- The column that has the tenant, or nil.
+local function find_tenant(index_of, column)
+  if column then
+    return index_of[squeezed(column)]
+  end
+  for name in tenant_names:gmatch "%a+" do
+    if index_of[name] then
+      return index_of[name]
+    end
+  end
+end
+
+--- Maps the names of a header, or of an object, to fields. Returns the fields by the index of the name, and the names
+-- that are not used, fit to be shown; or nil and what is wrong; nil alone if none of the names has a tenant.
+local function columns_of(names, column)
+  local keys, index_of = {}, {}
+  for index = #names, 1, -1 do
+    keys[index] = squeezed(names[index])
+    index_of[keys[index]] = index
+  end
+  local tenant = find_tenant(index_of, column)
+  if not tenant then
+    return nil
+  end
+  local is_own_list = not column and own_tenant_names[keys[tenant]]
+  local fields, ignored = {}, {}
+  for index, key in ipairs(keys) do
+    local name, field = printable(names[index]), index == tenant and "tenant" or own_fields[key]
+    local meant = not field and is_own_list and nearest(key, own_names)
+    if index_of[key] ~= index and (field or index_of[key] == tenant) then
+      return nil, ("the column '%s' is there twice"):format(name)
+    elseif field then
+      fields[index] = field
+    elseif secrets[key] then
+      return nil, no_secrets:format(name)
+    elseif meant then
+      return nil, did_you_mean:format(name, own_fields[meant])
+    elseif key ~= "" then
+      ignored[#ignored + 1] = name
+    end
+  end
+  return fields, ignored
+end
+
+--- Whether the only text of a line is the name of a column, and not a tenant: a domain has a dot, and an id has
+-- digits.
+local function is_header(line)
+  for word in ("tenant customer domain directory guid"):gmatch "%a+" do
+    if squeezed(line):find(word, 1, true) then
+      return not line:find "[%d%.]"
+    end
+  end
+  return false
+end
+
+--- The tenant of a line; or nil and what is wrong with its values. An empty text says nothing.
+---@param fields table<integer, string> as `columns_of` gives them
+---@param values any[] by the same index
+local function tenant_of(fields, values)
+  local tenant = {}
+  for index, field in pairs(fields) do
+    local value = values[index]
+    value = type(value) == "string" and trimmed(value) or value
+    if value ~= "" and value ~= json.null then
+      tenant[field] = value
+    end
+  end
+  for _, name in ipairs(field_names) do
+    local value, message = tenant[name], nil
+    if value ~= nil then
+      message = type(value) ~= "string" and "must be a text" or checks[name](value)
+    elseif name == "tenant" then
+      message = "is missing"
+    end
+    if message then
+      return nil, ("%s %s"):format(name, message)
+    end
+  end
+  tenant.tenant = authority.bare_tenant(tenant.tenant)
+  return tenant
+end
+
+-- ---- The lines of the list ---------------------------------------------------------------------------
 
 local function is_blank(text)
   return not text:find "%S"
@@ -56,7 +219,7 @@ local function read_plain(_, text)
   if not text:find "^%s*#" then
     local name = text:match "^%s*(.*[^%s,;])" or ""
     local bare = name:match '^"(.*)"$' or name:match "^'(.*)'$" or name
-    return tenant_fields.read({ "tenant" }, { bare })
+    return tenant_of({ "tenant" }, { bare })
   end
 end
 
@@ -74,12 +237,12 @@ local function read_json(self, text)
   for index, name in ipairs(names) do
     values[index] = object[name]
   end
-  local fields, ignored, message = tenant_fields.columns(names, self.column)
+  local fields, ignored = columns_of(names, self.column)
   if not fields then
-    return nil, message or "tenant is missing"
+    return nil, ignored or "tenant is missing"
   end
   report_ignored(self, ignored)
-  return tenant_fields.read(fields, values)
+  return tenant_of(fields, values)
 end
 
 --- The values of a CSV line. Of those beyond `least`, the empty ones at its end are left out.
@@ -100,7 +263,7 @@ local function csv_reader(fields, count, separator)
     elseif #values ~= count then
       return nil, ("its number of fields is %d, not %d as in the header"):format(#values, count)
     end
-    return tenant_fields.read(fields, values)
+    return tenant_of(fields, values)
   end
 end
 
@@ -132,21 +295,21 @@ local function read_head(self, text)
   end
   local separator = self.separator or separator_of(text)
   local names = values_of(text, separator, 1)
-  local fields, ignored, message = tenant_fields.columns(names or {}, self.column)
+  local fields, ignored = columns_of(names or {}, self.column)
   if fields then
     report_ignored(self, ignored)
     self.read = csv_reader(fields, #names, separator)
     return nil
   end
   local mistake = text:find "^%s*%[" and json_array
-    or message
+    or ignored
     or self.column and no_such_column
     or (not names or #names > 1) and no_column
   if mistake then
     refuse_list(self, ("line %d: %s"):format(self.line, mistake))
   end
   self.read = read_plain
-  if not tenant_fields.is_header(names[1]) then
+  if not is_header(names[1]) then
     return read_plain(self, text)
   end
   self.note(("line %d: it is no tenant, and was taken for a header"):format(self.line))
