@@ -165,7 +165,6 @@ build = {
     ["autopilot.openresty.driver"] = "lua/autopilot/openresty/driver.lua",
     ["autopilot.openresty.phase"] = "lua/autopilot/openresty/phase.lua",
     ["autopilot.openresty.polling"] = "lua/autopilot/openresty/polling.lua",
-    ["autopilot.openresty.thread"] = "lua/autopilot/openresty/thread.lua",
     ["autopilot.openresty.worker"] = "lua/autopilot/openresty/worker.lua",
     ["autopilot.retry"] = "lua/autopilot/retry/init.lua",
     ["autopilot.retry.policy"] = "lua/autopilot/retry/policy.lua",
