@@ -102,7 +102,6 @@ build = {
     ["autopilot.cli.emulate"] = "lua/autopilot/cli/emulate/init.lua",
     ["autopilot.cli.emulate.account"] = "lua/autopilot/cli/emulate/account.lua",
     ["autopilot.cli.emulate.nginx"] = "lua/autopilot/cli/emulate/nginx.lua",
-    ["autopilot.cli.emulate.processes"] = "lua/autopilot/cli/emulate/processes.lua",
     ["autopilot.cli.emulate.service"] = "lua/autopilot/cli/emulate/service.lua",
     ["autopilot.cli.emulate.shell"] = "lua/autopilot/cli/emulate/shell.lua",
     ["autopilot.cli.fleet.csv"] = "lua/autopilot/cli/fleet/csv.lua",
