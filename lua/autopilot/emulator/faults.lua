@@ -34,14 +34,9 @@ local lost = failure("receive", "CURLE_RECV_ERROR", "Connection reset by peer")
 local late = failure("receive", "CURLE_OPERATION_TIMEDOUT", "Operation timed out")
 late.timeout = true
 
----@class autopilot.emulator.FaultKind
----@field arrivals integer? how often the request arrives; default 1
----@field network table? the failure that the client sees instead of an answer
----@field is_late boolean? only a client whose timeout is above `seconds` gets the answer
----@field needs string? a field that such a fault must have
----@field answer (fun(call: autopilot.emulator.Call): table)? makes what is answered instead of the service's answer
-
----@type table<string, autopilot.emulator.FaultKind>
+--- What each kind of fault does. `arrivals`: how often the request arrives, by default once. `network`: the failure that
+-- the client sees instead of an answer; with `is_late` only when its timeout is not above `seconds`. `needs`: a field
+-- that such a fault must have. `answer`: makes what is answered in place of the service's answer.
 faults.kinds = {
   -- The connection is refused: the request is not sent.
   unsent = { arrivals = 0, network = refused },

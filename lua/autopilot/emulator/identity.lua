@@ -43,7 +43,7 @@ local choices = {
 
 --- Refuses a request that is not right.
 local function check(call, known, platform)
-  local query, headers = call.fields, call.headers
+  local query, headers = call.query, call.headers
   demand(call, call.method == "GET", "not_get")
   demand(call, known, "unknown_identity")
   if platform.key then
@@ -72,7 +72,7 @@ end
 --- An endpoint that serves one platform, or another one whose requests have the header `Secret`.
 local function endpoint(usual, with_secret)
   return function(service, call)
-    local known, query, lifetime = service.options.identity, call.fields, service.tokens.lifetime
+    local known, query, lifetime = service.options.identity, call.query, service.tokens.lifetime
     local platform = call.headers.secret and with_secret or usual
     check(call, known, platform)
     local token = service.tokens:issue({

@@ -47,20 +47,6 @@ Emulator.__index = Emulator
 ---@field completes number? sync: Unix seconds at which it ends
 ---@field failed boolean? sync: it ends as failed
 
----@class autopilot.emulator.Call
----@field method string
----@field origin string? scheme and host of its URL; nil when the URL is a path
----@field path string without query
----@field tenant_in_path string the first segment of the path, which names the tenant in a path of Entra
----@field headers table<string, string> names in lower case
----@field fields table<string, string> of the form that a POST carries, of the query of any other request
----@field query table<string, string> of the URL
----@field now number Unix seconds at which the request arrived
----@field request_id string the service's id for it
----@field client_request_id string the caller's id for it, or the service's when it gave none
----@field fault autopilot.emulator.Fault|{} that the request meets; empty for none
----@field tenant string? set when the access token of a request to Graph is accepted
-
 -- Each route: a pattern of the path in small letters, the operation, the endpoint, and at Entra the only method that it
 -- accepts. The first pattern that matches counts.
 local routes = {
@@ -225,8 +211,11 @@ local function read_fields(text)
   return fields
 end
 
---- Reads a request of the HTTP layer into the form that the endpoints work with.
----@return autopilot.emulator.Call call without the fields from `now` on
+--- Reads a request of the HTTP layer into the call that the endpoints work with. `origin` is nil when the URL is a
+-- path; `tenant_in_path` names the tenant in a path of Entra; `fields` are those of a form in
+-- its body. When the request arrives, the call gets the time (`now`), the `request_id` of the service, the caller's
+-- `client_request_id` (by default the service's) and the `fault` that it meets, an empty table for none; `tenant` when
+-- Graph accepts its token.
 local function read_request(request)
   local origin = request.url:match "^%a[%w+.-]*://[^/?#]+"
   local path, query = request.url:sub(#(origin or "") + 1):match "^([^?#]*)%??([^#]*)"
@@ -240,7 +229,7 @@ local function read_request(request)
     path = path,
     tenant_in_path = path:match "^/([^/]*)",
     headers = headers,
-    fields = read_fields(request.method == "POST" and (request.body or "") or query),
+    fields = read_fields(request.body or ""),
     query = read_fields(query),
   }
 end
