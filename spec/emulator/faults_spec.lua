@@ -183,46 +183,39 @@ describe("autopilot.emulator: faults", function()
 
   it("are checked", function()
     local wrong = {
-      ["a fault must not have the field 'secnds' %(did you mean 'seconds'%?%)"] = {
-        kind = "throttle",
-        secnds = 2,
-      },
-      ["a fault must have the field 'body' as a string"] = {
-        kind = "status",
-        status = 503,
-        body = 5,
-      },
-      ["a fault must have the field 'headers' as a table"] = { kind = "status", headers = "x" },
-      ["a fault must have the field 'retry_after' as a number or string"] = {
+      ["unknown option 'secnds' %(did you mean 'seconds'%?%)"] = { kind = "throttle", secnds = 2 },
+      ["option 'body' must be a string %(got 5%)"] = { kind = "status", status = 503, body = 5 },
+      ["option 'headers' must be a table %(got 'x'%)"] = { kind = "status", headers = "x" },
+      ["option 'retry_after' must be a number or a string %(got table%)"] = {
         kind = "throttle",
         retry_after = {},
       },
-      ["a fault must be a table"] = 7,
-      ["a fault must have a known kind %(did you mean 'lost_answer'%?%)"] = { kind = "lostanswer" },
-      ["a fault must have a known kind"] = { kind = "lost" },
-      ["a fault must be on sync, status, token, device_code, identity, discovery or other"] = {
+      ["options must be a table %(got number%)"] = 7,
+      ["option 'kind' must be known %(did you mean 'lost_answer'%?%) %(got 'lostanswer'%)"] = {
+        kind = "lostanswer",
+      },
+      ["option 'kind' must be known %(got 'lost'%)"] = { kind = "lost" },
+      ["option 'kind' is required"] = {},
+      ["option 'on' must be one of 'sync', 'status', 'token', .* %(got 'posts'%)"] = {
         kind = "unsent",
         on = "posts",
       },
-      ["a fault of kind status must have a status"] = { kind = "status" },
-      ["a fault of kind slow_answer must have seconds"] = { kind = "slow_answer" },
-      ["a fault must have seconds that are a number, at least 0"] = {
-        kind = "slow_sync",
-        seconds = -1,
-      },
+      ["a fault of kind 'status' must have status"] = { kind = "status" },
+      ["a fault of kind 'slow_answer' must have seconds"] = { kind = "slow_answer" },
+      ["option 'seconds' must be at least 0 %(got %-1%)"] = { kind = "slow_sync", seconds = -1 },
     }
     for message, fault in pairs(wrong) do
       local ok, told = pcall(meet, fault)
       assert.is_false(ok)
-      assert.matches("faults_spec%.lua:%d+: autopilot%.emulator: " .. message .. "$", told)
+      assert.matches("faults_spec%.lua:%d+: autopilot%.emulator:inject: " .. message .. "$", told)
     end
-    assert.has_error(function()
+    assert.error_matches(function()
       local _, transport = new_service {
         faults = function()
           return { kind = "lost" }
         end,
       }
       transport(status_request)
-    end, "autopilot.emulator: the function faults gave a fault that must have a known kind")
+    end, "autopilot%.emulator: the function faults: option 'kind' must be known %(got 'lost'%)")
   end)
 end)

@@ -63,7 +63,7 @@ describe("autopilot.emulator: mistakes", function()
       },
       ["option 'clients' must be a map from texts to tables"] = { clients = { app = "secret" } },
       ["option 'tenants' must be a map from texts to tables"] = { tenants = { "contoso" } },
-      ["option 'faults' has a fault that must have a known kind"] = { faults = { {} } },
+      ["faults: option 'kind' is required"] = { faults = { {} } },
     }
     for message, given in pairs(wrong) do
       local ok, told = pcall(function()

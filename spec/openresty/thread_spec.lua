@@ -68,7 +68,7 @@ describe("in OpenResty, the helper thread's driver", function()
     jobs, behaviour = {}, { accepted = 0, discarded = {} }
     world = fake_openresty.install { transfer_thread = fake_thread }
     world.new_socket = fake_socket
-    driver = require("autopilot.openresty.thread").new()
+    driver = require("autopilot.openresty.worker").driver()
   end)
   after_each(function()
     world:remove()

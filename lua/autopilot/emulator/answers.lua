@@ -1,10 +1,10 @@
---- Answers in the forms of Microsoft Graph, Intune and Entra. Their content is decided by the endpoints.
+--- Answers in the forms of Microsoft Graph, Intune, Entra and the endpoints of identities.
 --
--- To refuse a request, the functions `refuse_…` and `demand…` raise the answer, which the emulator catches: the
--- endpoint ends there.
+-- To refuse a request, an endpoint raises the answer with `demand`, and the emulator catches it.
 
 local dates = require "autopilot.base.dates"
 local json = require "autopilot.base.json"
+local merged = require "autopilot.base.merged"
 
 local answers = {}
 
@@ -17,16 +17,14 @@ end
 local diagnostic = '{"ServerInfo":{"DataCenter":"West Europe","Slice":"E","Ring":"5",'
   .. '"ScaleUnit":"003","RoleInstance":"AM2PEPF00000000"}}'
 
+local days = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" }
+
 --- The value of a `Date` header: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7). The names are not those of
 -- `os.date`, which follow the locale.
 local function date_header(seconds)
   local date = os.date("!*t", math.floor(seconds))
-  local _, weekday = dates.unix_time(date.year, date.month, date.day, 0, 0, 0)
-  local form = ("!%s, %%d %s %%Y %%H:%%M:%%S GMT"):format(
-    weekday:sub(1, 3),
-    dates.months[date.month]
-  )
-  return os.date(form, math.floor(seconds))
+  local day, month = days[date.wday], dates.months[date.month]
+  return os.date(("!%s, %%d %s %%Y %%H:%%M:%%S GMT"):format(day, month), math.floor(seconds))
 end
 
 --- An answer, as in the HTTP layer, with the headers that every one has.
@@ -37,44 +35,32 @@ function answers.plain(call, status, body, headers)
     ["request-id"] = call.request_id,
     ["client-request-id"] = call.client_request_id,
     ["x-ms-ags-diagnostic"] = diagnostic,
-    ["cache-control"] = "no-cache",
+    ["cache-control"] = "no-store, no-cache",
     ["content-type"] = body and "application/json",
     ["content-length"] = status ~= 204 and ("%d"):format(#(body or "")) or nil,
   }
-  for name, value in pairs(headers or {}) do
-    all[name] = value
-  end
-  return { status = status, headers = all, body = body or "" }
+  return {
+    status = status,
+    headers = merged(all, headers),
+    body = body or "",
+    http_version = "2",
+    timings = { name_lookup = 0, connect = 0, tls = 0, first_byte = 0, total = 0 },
+  }
 end
 
---- An answer with a value as JSON; the status is 200 unless another is given.
-function answers.json(call, value, status)
-  return answers.plain(call, status or 200, encode(value))
+--- A successful answer with a value as JSON.
+function answers.json(call, value)
+  return answers.plain(call, 200, encode(value))
 end
 
---- Refuses a request unless `is_right`, with a value as JSON.
-function answers.demand_json(call, is_right, value, status)
-  if not is_right then
-    error(answers.json(call, value, status))
-  end
-end
+-- ---- Refusals ----------------------------------------------------------------------------------------
 
-local graph_codes = {
-  [400] = "BadRequest",
-  [401] = "InvalidAuthenticationToken",
-  [403] = "Forbidden",
-  [404] = "ResourceNotFound",
-  [405] = "MethodNotAllowed",
-  [409] = "Conflict",
-  [429] = "TooManyRequests",
-}
-
---- Graph's own error: code and message in one level.
-function answers.graph_error(call, status, message, headers)
-  local body = encode {
+--- Graph's own error.
+local function graph_error(call, row, sentence)
+  return {
     error = {
-      code = graph_codes[status],
-      message = message,
+      code = row.code,
+      message = sentence,
       innerError = {
         date = os.date("!%Y-%m-%dT%H:%M:%S", math.floor(call.now)),
         ["request-id"] = call.request_id,
@@ -82,7 +68,6 @@ function answers.graph_error(call, status, message, headers)
       },
     },
   }
-  return answers.plain(call, status, body, headers)
 end
 
 -- Text and not a table, because the order of the members and the line ends are those of the service.
@@ -96,28 +81,82 @@ local intune_message = ([[
   "HttpHeaders": "{}"
 }]]):gsub("\n", "\r\n")
 
---- Refuses a request as Graph does: `(call, status, message, headers)`.
-function answers.refuse_graph(...)
-  error(answers.graph_error(...))
-end
-
---- Refuses a request as Intune does, whose error Graph passes on as a text: JSON inside the message.
----@param sentence string the part for people
----@param retry_after { header: string?, body: string? }? where the seconds left stand in the answer
-function answers.refuse_intune(call, status, sentence, retry_after)
+--- Intune's error, which Graph passes on as a text: JSON inside the message.
+local function intune_error(call, row, sentence, retry_after)
   local text = table.concat({
     sentence,
     "Operation ID (for customer support): 00000000-0000-0000-0000-000000000000",
     "Activity ID: " .. call.client_request_id,
     "Url: https://proxy.emulated.manage.microsoft.com/deviceManagement/windowsAutopilotSettings",
   }, " - ")
-  retry_after = retry_after or {}
-  local message = intune_message:format(encode(text), retry_after.body or "null")
-  answers.refuse_graph(call, status, message, { ["retry-after"] = retry_after.header })
+  return graph_error(call, row, intune_message:format(encode(text), retry_after or "null"))
 end
 
--- The errors of Entra: our name, status, OAuth error, AADSTS number, sentence (`%s` is a detail).
-local entra_error_rows = [[
+--- The error of OAuth, with the number that Entra gives it.
+local function entra_error(call, row, sentence)
+  local timestamp = os.date("!%Y-%m-%d %H:%M:%SZ", math.floor(call.now))
+  local description = ("AADSTS%s: %s Trace ID: %s Correlation ID: %s Timestamp: %s"):format(
+    row.form,
+    sentence,
+    call.request_id,
+    call.client_request_id,
+    timestamp
+  )
+  return {
+    error = row.code,
+    error_description = description,
+    error_codes = { tonumber(row.form) },
+    timestamp = timestamp,
+    trace_id = call.request_id,
+    correlation_id = call.client_request_id,
+  }
+end
+
+local forms = {
+  graph = graph_error,
+  intune = intune_error,
+  machine = function(_, row, sentence)
+    return { error = row.code, error_description = sentence }
+  end,
+  job = function(_, _, sentence)
+    return { message = sentence }
+  end,
+}
+
+-- Our name of each error, its status, its code, its form or its AADSTS number, and its sentence, in which `%s` is a
+-- detail. An indented line belongs to the row before it.
+local rows = [[
+no_token 401 InvalidAuthenticationToken graph Access token is empty.
+unknown_token 401 InvalidAuthenticationToken graph
+  CompactToken parsing failed with error code: 80049217
+expired_token 401 InvalidAuthenticationToken graph
+  Lifetime validation failed, the token is expired.
+foreign_token 401 InvalidAuthenticationToken graph
+  Access token validation failure. Invalid audience.
+challenged_token 401 InvalidAuthenticationToken graph
+  Continuous access evaluation resulted in challenge with result: InteractionRequired
+  and code: TokenIssuedBeforeRevocationTimestamp
+unsupported_method 405 MethodNotAllowed graph
+  The requested resource does not support http method '%s'.
+unknown_segment 400 BadRequest graph Resource not found for the segment '%s'.
+unknown_path 404 ResourceNotFound graph Resource not found for the path of the request.
+throttled 429 TooManyRequests graph Too many requests.
+not_licensed 400 BadRequest intune Request not applicable to target tenant.
+not_permitted 403 Forbidden intune
+  Application is not authorized to perform this operation. Application must have one of the
+  following scopes: %s
+in_progress 409 Conflict intune A sync is already in progress.
+cooldown 429 TooManyRequests intune A sync was requested too soon after the previous one.
+not_get 405 invalid_request machine The endpoint only accepts GET requests.
+unknown_identity 400 invalid_request machine Identity not found
+wrong_header 401 unauthorized machine The request has no right header.
+no_metadata 400 invalid_request machine Required metadata header not specified
+forwarded 400 invalid_request machine The request was forwarded.
+wrong_version 400 invalid_request machine The api-version is not supported.
+no_resource 400 invalid_request machine The parameter 'resource' is missing.
+unknown_job 401 - job Unauthorized
+wrong_job_method 405 - job The method is not allowed.
+no_audience 404 - job There is no such service connection or audience.
 wrong_method 400 invalid_request 900561 The endpoint only accepts %s requests.
 missing_parameter 400 invalid_request 900144 The request must contain the parameter '%s'.
 claims_not_json 400 invalid_request 9002313 The parameter 'claims' must be a JSON object.
@@ -150,37 +189,27 @@ not_signed_in_yet 400 authorization_pending 70016 The person has not signed in y
 wrong_refresh_token 400 invalid_grant 70000 The refresh token is unknown.
 ]]
 
-local entra_errors = {}
-for row in entra_error_rows:gmatch "[^\n]+" do
-  local name, status, code, number, sentence = row:match "^(%S+) (%d+) (%S+) (%d+) (.+)$"
-  entra_errors[name] =
-    { status = tonumber(status), code = code, number = tonumber(number), sentence = sentence }
+local errors = {}
+for row in rows:gsub("\n +", " "):gmatch "[^\n]+" do
+  local name, status, code, form, sentence = row:match "^(%S+) (%d+) (%S+) (%S+) (.+)$"
+  errors[name] = { status = tonumber(status), code = code, form = form, sentence = sentence }
 end
 
---- Refuses a request to Entra where `value` is nil or false; else returns it, as `assert` does.
+--- An error as an answer.
 ---@param name string of an error in the table above
 ---@param detail string? what its sentence names
-function answers.demand(call, value, name, detail)
-  if value then
-    return value
-  end
-  local row = entra_errors[name]
-  local timestamp = os.date("!%Y-%m-%d %H:%M:%SZ", math.floor(call.now))
-  local body = encode {
-    error = row.code,
-    error_description = ("AADSTS%d: %s Trace ID: %s Correlation ID: %s Timestamp: %s"):format(
-      row.number,
-      row.sentence:format(detail),
-      call.request_id,
-      call.client_request_id,
-      timestamp
-    ),
-    error_codes = { row.number },
-    timestamp = timestamp,
-    trace_id = call.request_id,
-    correlation_id = call.client_request_id,
-  }
-  error(answers.plain(call, row.status, body, { ["cache-control"] = "no-store, no-cache" }))
+---@param headers table<string, string>? further headers
+---@param retry_after string? Intune: the seconds left, in the body
+function answers.refusal(call, name, detail, headers, retry_after)
+  local row = errors[name]
+  local body = (forms[row.form] or entra_error)(call, row, row.sentence:format(detail), retry_after)
+  return answers.plain(call, row.status, encode(body), headers)
+end
+
+--- Refuses a request where `value` is nil or false; else returns it, as `assert` does. The further arguments are
+-- those of `answers.refusal`.
+function answers.demand(call, value, ...)
+  return value or error(answers.refusal(call, ...))
 end
 
 return answers

@@ -36,14 +36,9 @@ function discovery.tenant(service, call)
     token_endpoint = base .. "/oauth2/v2.0/token",
     device_authorization_endpoint = base .. "/oauth2/v2.0/devicecode",
     jwks_uri = base .. "/discovery/v2.0/keys",
-    token_endpoint_auth_methods_supported = { "client_secret_post", "private_key_jwt" },
     response_types_supported = { "code", "id_token", "code id_token", "id_token token" },
-    response_modes_supported = { "query", "fragment", "form_post" },
     subject_types_supported = { "pairwise" },
     id_token_signing_alg_values_supported = { "RS256" },
-    scopes_supported = { "openid", "profile", "email", "offline_access" },
-    cloud_instance_name = "microsoftonline.com",
-    msgraph_host = "graph.microsoft.com",
   })
 end
 
@@ -63,7 +58,7 @@ end
 
 --- Instance discovery: the hosts of Entra and of this service, and the URL of the asked host's own configuration.
 function discovery.instances(_, call)
-  local given = call.fields.authorization_endpoint
+  local given = call.query.authorization_endpoint
   demand(call, given, "missing_parameter", "authorization_endpoint")
   local own, asked = origin_of(call):match "://(.*)$", given:match "^https?://([^/?#]+)"
   if asked == own:gsub(":%d+$", "") then

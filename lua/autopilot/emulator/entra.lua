@@ -1,16 +1,31 @@
 --- Entra's endpoints: tokens for applications and for people, and codes for devices (RFC 8628).
 --
--- `proof` checks the secret or the assertion of an application. A test decides what a person does with a code.
+-- A test decides what a person does with a code. No signature is checked here, which would need OpenSSL: the function
+-- `verify` of an application may do that.
 
 local answers = require "autopilot.emulator.answers"
 local base64url = require "autopilot.base.base64url"
-local challenges = require "autopilot.emulator.challenges"
-local check_proof = require "autopilot.emulator.proof"
+local contains = require("autopilot.base.options").contains
+local inspect = require "autopilot.base.jwt"
 local json = require "autopilot.base.json"
 
 local demand = answers.demand
 
 local entra = {}
+
+---@class autopilot.emulator.Application
+---@field secret string? nil refuses every secret
+---@field secret_expires number? Unix seconds; nil for never
+---@field certificates string[]? thumbprints in base64url, SHA-256 or SHA-1, of keys that may sign its assertions
+---@field federated autopilot.emulator.FederatedCredential[]? platforms whose tokens are its assertions
+---@field public boolean? people may sign in to it with a code; default false
+---@field roles string[]? permissions in its tokens; default: the one that the sync needs
+---@field verify (fun(assertion: string, form: table<string, string>): boolean, string?)? checks a client assertion instead: whether it is right, and why not
+
+---@class autopilot.emulator.FederatedCredential what a platform's token must say
+---@field issuer string
+---@field subject string
+---@field audience string? default `api://AzureADTokenExchange`
 
 --- Names in a URL that stand for any tenant: the tenant is that of the person who signs in.
 entra.any_tenant = { common = true, organizations = true, consumers = true }
@@ -64,6 +79,74 @@ local function granted_scopes(asked, permissions)
   return table.concat(words, " ")
 end
 
+-- ---- Applications -------------------------------------------------------------------------------------
+
+local jwt_bearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+local default_audience = "api://AzureADTokenExchange"
+
+-- Seconds by which the clocks of two machines may differ.
+local skew = 300
+
+--- The thumbprint of the certificate that an assertion names, in base64url: SHA-256, else SHA-1.
+local function thumbprint_of(assertion)
+  local header = json.decode(base64url.decode(assertion:match "^[^.]*"))
+  local thumbprint = type(header) == "table" and (header["x5t#S256"] or header.x5t)
+  -- MSAL for Python does not remove the padding.
+  return type(thumbprint) == "string" and (thumbprint:gsub("=+$", "")) or nil
+end
+
+local function is_timely(claims, now)
+  local begins, ends = tonumber(claims.nbf) or now, tonumber(claims.exp)
+  return ends ~= nil and ends + skew > now and begins - skew <= now
+end
+
+local function check_certificate(application, call, claims, thumbprint)
+  local client_id = call.fields.client_id
+  demand(call, contains(application.certificates or {}, thumbprint), "unknown_key")
+  demand(call, claims.iss == client_id and claims.sub == client_id, "wrong_application")
+  local path = tostring(claims.aud):match "^https?://[^/]+(/.*)$" -- the host may be any
+  demand(call, path == call.path, "wrong_endpoint")
+end
+
+local function check_platform(application, call, claims)
+  local mistake = "wrong_issuer"
+  for _, known in ipairs(application.federated) do
+    if mistake and claims.iss == known.issuer then
+      local is_audience = claims.aud == (known.audience or default_audience)
+      mistake = claims.sub ~= known.subject and "wrong_subject"
+        or not is_audience and "wrong_audience"
+    end
+  end
+  demand(call, not mistake, mistake)
+end
+
+local function check_assertion(application, call)
+  local fields = call.fields
+  local assertion = fields.client_assertion
+  demand(call, fields.client_assertion_type == jwt_bearer, "wrong_assertion_type")
+  if application.verify then
+    local is_right, why = application.verify(assertion, fields)
+    return demand(call, is_right, "unverified", why or "wrong signature")
+  end
+  local claims, thumbprint = inspect(assertion), thumbprint_of(assertion)
+  demand(call, claims and (thumbprint or application.federated), "unknown_key")
+  local check = thumbprint and check_certificate or check_platform
+  check(application, call, claims, thumbprint)
+  demand(call, is_timely(claims, call.now), "not_timely")
+end
+
+--- Refuses a token request of an application without valid authentication: its secret, or a signed assertion whose
+-- claims fit the application's settings.
+local function check_proof(application, call)
+  local fields, expires = call.fields, application.secret_expires
+  if fields.client_assertion then
+    return check_assertion(application, call)
+  end
+  demand(call, fields.client_secret, "no_credential")
+  demand(call, fields.client_secret == application.secret, "wrong_secret")
+  demand(call, not expires or expires > call.now, "expired_secret")
+end
+
 -- ---- People ------------------------------------------------------------------------------------------
 
 -- Seconds by which a poll that comes too soon prolongs the interval (RFC 8628 section 3.5).
@@ -85,31 +168,28 @@ local function poll(service, call)
   local code, now = call.fields.device_code, call.now
   local sign_in = service.sign_ins[code]
   demand(call, sign_in and sign_in.client_id == call.fields.client_id, "unknown_device_code")
-  local is_expired, is_early = sign_in.expires <= now, now < sign_in.next_poll
+  demand(call, now < sign_in.expires, "code_expired")
+  demand(call, not sign_in.has_declined, "declined")
+  local is_early = now < sign_in.next_poll
   sign_in.interval = sign_in.interval + (is_early and prolongation or 0)
   sign_in.next_poll = now + sign_in.interval
-  local is_approved = sign_in.user and not is_early
-  if is_expired or sign_in.has_declined or is_approved then
-    service.sign_ins[code] = nil
-  end
-  demand(call, not is_expired, "code_expired")
-  demand(call, not sign_in.has_declined, "declined")
   demand(call, not is_early, "polled_too_soon")
-  demand(call, is_approved, "not_signed_in_yet")
+  demand(call, sign_in.user, "not_signed_in_yet")
+  service.sign_ins[code] = nil
   return sign_in.scopes, sign_in.user
 end
 
 --- Makes a refresh token. It is good in every tenant and for every resource ("Refresh tokens in the Microsoft
 -- identity platform").
 function entra.new_refresh_token(service, client_id, user)
-  local text = service.identifiers.text(80)
+  local text = service.made_up(("x"):rep(80))
   service.refresh_tokens[text] = { client_id = client_id, user = user }
   return text
 end
 
 --- The id of a person in the directory: the same at every sign-in.
 local function object_id_of(service, user)
-  service.object_ids[user] = service.object_ids[user] or service.identifiers.guid()
+  service.object_ids[user] = service.object_ids[user] or service:made_up_guid()
   return service.object_ids[user]
 end
 
@@ -152,7 +232,8 @@ local function read_form(service, call, needs, is_for_person)
   if fields.scope then
     asked.scopes = demand(call, read_scopes(fields.scope, is_for_person), "wrong_scope")
   end
-  demand(call, not fields.claims or challenges.read(fields.claims), "claims_not_json")
+  asked.claims = json.decode(fields.claims)
+  demand(call, not fields.claims or type(asked.claims) == "table", "claims_not_json")
   if not entra.any_tenant[tenant] then
     asked.tenant = demand(call, service:find_tenant(tenant), "unknown_tenant", tenant)
   end
@@ -180,11 +261,10 @@ end
 --- Gives out a token.
 function entra.token(service, call)
   local fields = call.fields
-  local grant_type = grant_types[fields.grant_type]
-  demand(call, grant_type or not fields.grant_type, "unknown_grant_type")
-  local needs = grant_type and grant_type.needs or { "grant_type" }
+  demand(call, fields.grant_type, "missing_parameter", "grant_type")
+  local grant_type = demand(call, grant_types[fields.grant_type], "unknown_grant_type")
   local is_for_person = fields.grant_type ~= "client_credentials"
-  local asked = read_form(service, call, needs, is_for_person)
+  local asked = read_form(service, call, grant_type.needs, is_for_person)
   local granted, user = grant_type.find(service, call, asked)
   local tenant = asked.tenant or service:find_tenant(user:match "@(.+)$" or user)
   local token = {
@@ -193,7 +273,7 @@ function entra.token(service, call)
     roles = asked.application.roles,
     user = user,
     object_id = user and object_id_of(service, user),
-    claims = challenges.read(fields.claims),
+    claims = asked.claims,
     audience = granted.resource,
   }
   local answer = {
@@ -213,8 +293,8 @@ function entra.device_code(service, call)
   local asked = read_form(service, call, { "client_id", "scope" }, true)
   demand(call, asked.application.public, "not_public")
   local rules, uri = service.options.device_code, "https://microsoft.com/devicelogin"
-  local code = service.identifiers.text(40)
-  local user_code = service.identifiers.guid():sub(1, 8):upper()
+  local code = service.made_up(("x"):rep(40))
+  local user_code = service.made_up("xxxxxxxx"):upper()
   service.sign_ins[code] = {
     client_id = call.fields.client_id,
     scopes = asked.scopes,

@@ -1,10 +1,9 @@
 --- What can go wrong between a client and the service.
 
 local answers = require "autopilot.emulator.answers"
-local challenges = require "autopilot.emulator.challenges"
-local contains = require("autopilot.base.options").contains
-local merged = require "autopilot.base.merged"
-local mistake = require "autopilot.base.option_mistake"
+local json = require "autopilot.base.json"
+local options = require "autopilot.base.options"
+local suggestion = require("autopilot.base.option_mistake").suggestion
 
 local faults = {}
 
@@ -25,21 +24,19 @@ local faults = {}
 --- The operations of requests, which faults wait for and `Emulator.requests` counts.
 faults.operations = { "sync", "status", "token", "device_code", "identity", "discovery", "other" }
 
-local function failure(stage, name, message, delivered)
+local function failure(stage, name, message)
+  local delivered = stage == "connect" and "no" or "unknown"
   return { stage = stage, name = name, message = message, timeout = false, delivered = delivered }
 end
 
-local refused = failure("connect", "CURLE_COULDNT_CONNECT", "Connection refused", "no")
-local lost = failure("receive", "CURLE_RECV_ERROR", "Connection reset by peer", "unknown")
+local refused = failure("connect", "CURLE_COULDNT_CONNECT", "Connection refused")
+local lost = failure("receive", "CURLE_RECV_ERROR", "Connection reset by peer")
+local late = failure("receive", "CURLE_OPERATION_TIMEDOUT", "Operation timed out")
+late.timeout = true
 
----@class autopilot.emulator.FaultKind
----@field arrivals integer? how often the request arrives; default 1
----@field network table? the failure that the client sees instead of an answer
----@field is_late boolean? the answer comes after `seconds`, or not before the client's timeout
----@field needs_seconds boolean?
----@field answer (fun(call: autopilot.emulator.Call): table)? makes what is answered instead of the service's answer
-
----@type table<string, autopilot.emulator.FaultKind>
+--- What each kind of fault does. `arrivals`: how often the request arrives, by default once. `network`: the failure that
+-- the client sees instead of an answer; with `is_late` only when its timeout is not above `seconds`. `needs`: a field
+-- that such a fault must have. `answer`: makes what is answered in place of the service's answer.
 faults.kinds = {
   -- The connection is refused: the request is not sent.
   unsent = { arrivals = 0, network = refused },
@@ -50,9 +47,10 @@ faults.kinds = {
   -- Arrives twice; the client gets the second answer.
   duplicated = { arrivals = 2 },
   -- Processed at once and answered late, or too late for the client's timeout.
-  slow_answer = { needs_seconds = true, is_late = true },
+  slow_answer = { needs = "seconds", is_late = true, network = late },
   -- Any answer, of a gateway for example, instead of the service's own: before the effect or after it.
   status = {
+    needs = "status",
     answer = function(call)
       local fault = call.fault
       return answers.plain(call, fault.status, fault.body, fault.headers)
@@ -62,78 +60,58 @@ faults.kinds = {
   throttle = {
     answer = function(call)
       local headers = { ["retry-after"] = tostring(call.fault.retry_after or 10) }
-      return answers.graph_error(call, 429, "Too many requests.", headers)
+      return answers.refusal(call, "throttled", nil, headers)
     end,
   },
   -- From this request to Graph on, the tenant's tokens must have been asked for with these claims.
   claims_challenge = {},
   -- The record of some time ago is served.
-  stale_read = { needs_seconds = true },
+  stale_read = { needs = "seconds" },
   -- The sync that this request starts takes that long.
-  slow_sync = { needs_seconds = true },
+  slow_sync = { needs = "seconds" },
   -- The sync that this request starts will fail.
   failed_sync = {},
 }
 
--- The fields of a fault, and their types.
-local field_types = {
-  kind = "string",
-  on = "string",
-  seconds = "number",
-  status = "number",
-  headers = "table",
-  body = "string",
-  after = "boolean",
-  retry_after = "number or string",
-  claims = "string",
-  encoding = "string",
-  noise = "boolean",
-  network = "table",
+---@type table<string, autopilot.OptionRule>
+local rules = {
+  kind = {
+    type = "string",
+    required = true,
+    check = function(kind)
+      return not faults.kinds[kind] and "must be known" .. suggestion("", kind, faults.kinds) or nil
+    end,
+  },
+  on = { type = "string", one_of = faults.operations },
+  seconds = { type = "number", min = 0 },
+  status = { type = "number" },
+  headers = { type = "table" },
+  body = { type = "string" },
+  after = { type = "boolean" },
+  retry_after = { type = { "number", "string" } },
+  claims = {
+    type = "string",
+    check = function(claims)
+      return type(json.decode(claims)) ~= "table" and "must be a JSON object" or nil
+    end,
+  },
+  encoding = { type = "string", one_of = { "base64", "base64url" } },
+  noise = { type = "boolean" },
+  network = { type = "table" },
 }
 
---- Says what is wrong with a fault, or nil when it is right.
+--- Checks a fault and returns it.
+---@param name string what has it, for the message about a mistake
 ---@param fault any
----@return string?
-function faults.complaint(fault)
-  if type(fault) ~= "table" then
-    return "must be a table"
+---@param level integer as for `error`: 1 is the function that called this one
+---@return autopilot.emulator.Fault
+function faults.check(name, fault, level)
+  local checked = options.check(name, rules, fault, level + 1)
+  local needed = faults.kinds[checked.kind].needs
+  if needed and not checked[needed] then
+    error(("%s: a fault of kind '%s' must have %s"):format(name, checked.kind, needed), level + 1)
   end
-  for name, value in pairs(fault) do
-    local expected = field_types[name]
-    if not expected then
-      local hint = mistake.suggestion("", name, field_types)
-      return ("must not have the field '%s'%s"):format(tostring(name), hint)
-    elseif not expected:find(type(value), 1, true) then
-      return ("must have the field '%s' as a %s"):format(name, expected)
-    end
-  end
-  local kind, seconds = faults.kinds[fault.kind], fault.seconds
-  if not kind then
-    return "must have a known kind" .. mistake.suggestion("", fault.kind, faults.kinds)
-  elseif fault.on and not contains(faults.operations, fault.on) then
-    return "must be on " .. table.concat(faults.operations, ", "):gsub(", (%w+)$", " or %1")
-  elseif fault.kind == "status" and not fault.status then
-    return "of kind status must have a status"
-  elseif kind.needs_seconds and not seconds then
-    return ("of kind %s must have seconds"):format(fault.kind)
-  elseif seconds and not (seconds >= 0 and seconds < math.huge) then
-    return "must have seconds that are a number, at least 0"
-  elseif not contains({ "base64", "base64url" }, fault.encoding or "base64") then
-    return "must have an encoding that is base64 or base64url"
-  elseif fault.claims and not challenges.read(fault.claims) then
-    return "must have claims that are a JSON object"
-  end
-end
-
---- The network failure that a fault causes; `limit` is the client's timeout, where that ended the request.
-function faults.network(fault, limit)
-  local usual = faults.kinds[fault.kind].network
-  if limit then
-    local message = ("Operation timed out after %.0f milliseconds"):format(limit * 1000)
-    usual = failure("receive", "CURLE_OPERATION_TIMEDOUT", message, "unknown")
-    usual.timeout = true
-  end
-  return merged(usual, fault.network)
+  return checked
 end
 
 return faults

@@ -4,6 +4,8 @@
 
 local answers = require "autopilot.emulator.answers"
 
+local demand = answers.demand
+
 local identity = {}
 
 ---@class autopilot.emulator.Identity the machine's managed identity
@@ -39,36 +41,25 @@ local choices = {
   mi_res_id = "resource_id",
 }
 
-local function is_chosen(known, query)
-  for parameter, field in pairs(choices) do
-    local wanted = query[parameter]
-    if wanted and wanted:lower() ~= (known[field] or ""):lower() then
-      return false
-    end
-  end
-  return true
-end
-
 --- Refuses a request that is not right.
 local function check(call, known, platform)
-  local function demand(is_right, sentence, status)
-    local code = status == 401 and "unauthorized" or "invalid_request"
-    local body = { error = code, error_description = sentence }
-    answers.demand_json(call, is_right, body, status or 400)
-  end
-  local query, headers = call.fields, call.headers
-  demand(call.method == "GET", "The endpoint only accepts GET requests.", 405)
-  demand(known, "Identity not found")
+  local query, headers = call.query, call.headers
+  demand(call, call.method == "GET", "not_get")
+  demand(call, known, "unknown_identity")
   if platform.key then
     local secret = headers[platform.key]
-    demand(secret and secret == known.header, "The request has no right header.", 401)
+    demand(call, secret and secret == known.header, "wrong_header")
   else
-    demand(headers.metadata == "true", "Required metadata header not specified")
-    demand(not headers["x-forwarded-for"], "The request was forwarded.")
+    demand(call, headers.metadata == "true", "no_metadata")
+    demand(call, not headers["x-forwarded-for"], "forwarded")
   end
-  demand(query["api-version"] == platform.version, "The api-version is not supported.")
-  demand(query.resource, "The parameter 'resource' is missing.")
-  demand(is_chosen(known, query), "Identity not found")
+  demand(call, query["api-version"] == platform.version, "wrong_version")
+  demand(call, query.resource, "no_resource")
+  for parameter, field in pairs(choices) do
+    local wanted = query[parameter]
+    local is_chosen = not wanted or wanted:lower() == (known[field] or ""):lower()
+    demand(call, is_chosen, "unknown_identity")
+  end
 end
 
 --- Whether the token is wanted in place of a refused one, by a client that understands claims challenges.
@@ -81,7 +72,7 @@ end
 --- An endpoint that serves one platform, or another one whose requests have the header `Secret`.
 local function endpoint(usual, with_secret)
   return function(service, call)
-    local known, query, lifetime = service.options.identity, call.fields, service.tokens.lifetime
+    local known, query, lifetime = service.options.identity, call.query, service.tokens.lifetime
     local platform = call.headers.secret and with_secret or usual
     check(call, known, platform)
     local token = service.tokens:issue({
@@ -91,18 +82,16 @@ local function endpoint(usual, with_secret)
       audience = query.resource,
       replaces_refused = replaces_refused(query),
     }, call.now)
-    local answer = {
+    local is_machine = platform == virtual_machine
+    return answers.json(call, {
       access_token = token,
       client_id = known.client_id,
       expires_on = ("%.0f"):format(call.now + lifetime),
+      expires_in = is_machine and ("%.0f"):format(lifetime) or nil,
+      not_before = is_machine and ("%.0f"):format(call.now) or nil,
       resource = query.resource,
       token_type = "Bearer",
-    }
-    if platform == virtual_machine then
-      answer.expires_in = ("%.0f"):format(lifetime)
-      answer.not_before = ("%.0f"):format(call.now)
-    end
-    return answers.json(call, answer)
+    })
   end
 end
 
@@ -116,12 +105,9 @@ local seconds_of_assertion = 600
 --- The assertion for a job whose request names an audience. Refuses a request that is not right.
 local function assertion_for(service, call, method, audience)
   local known = service.options.build_server
-  local function demand(is_right, status, message)
-    answers.demand_json(call, is_right, { message = message }, status)
-  end
-  demand(known and call.headers.authorization == "Bearer " .. known.key, 401, "Unauthorized")
-  demand(call.method == method, 405, "The method is not allowed.")
-  demand(audience, 404, "There is no such service connection or audience.")
+  demand(call, known and call.headers.authorization == "Bearer " .. known.key, "unknown_job")
+  demand(call, call.method == method, "wrong_job_method")
+  demand(call, audience, "no_audience")
   local claims = { iss = known.issuer, sub = known.subject, aud = audience }
   return service.tokens:assertion(claims, call.now, seconds_of_assertion)
 end

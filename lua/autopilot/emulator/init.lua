@@ -12,9 +12,8 @@ local faults = require "autopilot.emulator.faults"
 local graph = require "autopilot.emulator.graph"
 local identity = require "autopilot.emulator.identity"
 local merged = require "autopilot.base.merged"
-local new_identifiers = require "autopilot.emulator.identifiers"
 local options = require "autopilot.base.options"
-local read_request = require "autopilot.emulator.request"
+local percent_decoded = require("autopilot.base.url").percent_decoded
 local settings = require "autopilot.emulator.settings"
 
 ---@class autopilot.Emulator
@@ -27,7 +26,7 @@ local settings = require "autopilot.emulator.settings"
 ---@field refresh_tokens table<string, { client_id: string, user: string }>
 ---@field object_ids table<string, string> of people, in the directory
 ---@field challenges table<string, table> what Graph requires of a tenant's tokens, by tenant
----@field audiences table<string, boolean> of tokens, that Graph accepts
+---@field made_up fun(form: string): string replaces each `x` of a form by a hexadecimal digit
 local Emulator = {}
 Emulator.__index = Emulator
 
@@ -74,10 +73,16 @@ local function find_route(path)
   end
 end
 
+--- A version 4 UUID.
+function Emulator:made_up_guid()
+  return self.made_up "xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx"
+end
+
 --- The time, Unix seconds.
 ---@return number
 function Emulator:now()
-  return self.read_clock() + self.passed
+  local given = self.options
+  return (given.now and given.now() or given.start) + self.passed
 end
 
 --- Lets time pass.
@@ -142,8 +147,7 @@ end
 function Emulator:issue_token(given)
   local checked = options.check("autopilot.emulator:issue_token", settings.token_rules, given)
   checked.tenant = self:id_of(checked.tenant)
-  local token = self.tokens:issue(checked, self:now())
-  return token
+  return self.tokens:issue(checked, self:now())
 end
 
 --- Makes a refresh token, as a person gets one who has signed in to an application in a browser.
@@ -152,8 +156,7 @@ end
 function Emulator:issue_refresh_token(given)
   local name = "autopilot.emulator:issue_refresh_token"
   local checked = options.check(name, settings.refresh_token_rules, given)
-  local token = entra.new_refresh_token(self, checked.client_id, checked.user)
-  return token
+  return entra.new_refresh_token(self, checked.client_id, checked.user)
 end
 
 --- A person signs in with the code that a device shows.
@@ -179,26 +182,56 @@ end
 --- Adds a fault to the end of the list. Requests meet these faults before those of a function `faults`.
 ---@param fault autopilot.emulator.Fault
 function Emulator:inject(fault)
-  local complaint = faults.complaint(fault)
-  if complaint then
-    error("autopilot.emulator: a fault " .. complaint, 2)
-  end
-  table.insert(self.injected, fault)
+  table.insert(self.injected, faults.check("autopilot.emulator:inject", fault, 2))
 end
 
---- Removes the fault for a request from the list and returns it; else asks the function `faults` for one.
+--- Removes the fault for a request from the list and returns it; else asks the function `faults` for one. Returns an
+-- empty table when there is none.
 function Emulator:next_fault(operation, request)
   for index, fault in ipairs(self.injected) do
     if fault.on == nil or fault.on == operation then
       return table.remove(self.injected, index)
     end
   end
-  local fault = self.choose_fault and self.choose_fault(operation, request)
-  local complaint = fault and faults.complaint(fault)
-  if complaint then
-    error("autopilot.emulator: the function faults gave a fault that " .. complaint, 0)
+  local choose = self.options.faults
+  local fault = type(choose) ~= "table" and choose(operation, request)
+  return fault and faults.check("autopilot.emulator: the function faults", fault, 3) or {}
+end
+
+local function decode(text)
+  return percent_decoded((text:gsub("+", " ")))
+end
+
+--- The fields of a form or query, `name=value&…`; the last of a repeated one counts.
+local function read_fields(text)
+  local fields = {}
+  for name, value in text:gmatch "([^&=]*)=([^&]*)" do
+    fields[decode(name)] = decode(value)
   end
-  return fault
+  return fields
+end
+
+--- Reads a request of the HTTP layer into the call that the endpoints work with. `origin` is nil when the URL is a
+-- path; `tenant_in_path` names the tenant in a path of Entra; `fields` are those of a form in
+-- its body. When the request arrives, the call gets the time (`now`), the `request_id` of the service, the caller's
+-- `client_request_id` (by default the service's) and the `fault` that it meets, an empty table for none; `tenant` when
+-- Graph accepts its token.
+local function read_request(request)
+  local origin = request.url:match "^%a[%w+.-]*://[^/?#]+"
+  local path, query = request.url:sub(#(origin or "") + 1):match "^([^?#]*)%??([^#]*)"
+  local headers = {}
+  for name, value in pairs(request.headers or {}) do
+    headers[name:lower()] = value
+  end
+  return {
+    method = request.method,
+    origin = origin,
+    path = path,
+    tenant_in_path = path:match "^/([^/]*)",
+    headers = headers,
+    fields = read_fields(request.body or ""),
+    query = read_fields(query),
+  }
 end
 
 --- What the service itself answers; it may raise the answer, to refuse a request.
@@ -209,7 +242,7 @@ end
 
 --- Lets a request arrive at the service. Returns the answer.
 local function arrive(self, call, route, kind)
-  call.now, call.request_id = self:now(), self.identifiers.guid()
+  call.now, call.request_id = self:now(), self:made_up_guid()
   call.client_request_id = call.headers["client-request-id"] or call.request_id
   local operation = route[2]
   local event = {
@@ -243,28 +276,24 @@ end
 ---@return table? response `{status, headers, body}`
 ---@return table? network when no answer comes: `{stage, name, message, timeout, delivered}`
 function Emulator:handle(request)
-  if type(request) ~= "table" or type(request.method) ~= "string" then
-    error("autopilot.emulator: a request must be a table with a method", 2)
-  elseif type(request.url) ~= "string" then
-    error("autopilot.emulator: a request must have a url", 2)
+  local given = type(request) == "table" and request or {}
+  if type(given.method) ~= "string" or type(given.url) ~= "string" then
+    error("autopilot.emulator: a request must be a table with a method and a url", 2)
   end
   local call = read_request(request)
   local route = find_route(call.path)
-  local fault = self:next_fault(route[2], request) or {}
+  local fault = self:next_fault(route[2], request)
   local kind, response = faults.kinds[fault.kind] or {}, nil
   call.fault = fault
   for _ = 1, kind.arrivals or 1 do
     response = arrive(self, call, route, kind)
   end
-  if kind.network then
-    return nil, faults.network(fault)
-  elseif kind.is_late then
-    local limit = request.timeout and request.timeout.total
-    local is_too_late = limit and fault.seconds >= limit
-    self.pause(is_too_late and limit or fault.seconds)
-    if is_too_late then
-      return nil, faults.network(fault, limit)
-    end
+  local limit = request.timeout and request.timeout.total or math.huge
+  if kind.is_late then
+    self.pause(math.min(fault.seconds, limit))
+  end
+  if kind.network and not (kind.is_late and fault.seconds < limit) then
+    return nil, merged(kind.network, fault.network)
   end
   return response
 end
@@ -273,12 +302,20 @@ end
 ---@return fun(request: table): table?, table? transport
 function Emulator:transport()
   return function(request)
-    local response, network = self:handle(request)
-    if response then
-      response.http_version = "2"
-      response.timings = { name_lookup = 0, connect = 0, tls = 0, first_byte = 0, total = 0 }
-    end
-    return response, network
+    return self:handle(request)
+  end
+end
+
+--- Makes a generator of identifiers that look random; every run makes the same ones.
+local function new_generator()
+  local state = 20260101
+  -- Park and Miller, modulo 2^31 - 1: every product is exact in a double.
+  local function digit()
+    state = (state * 48271) % 2147483647
+    return ("%x"):format(state % 16)
+  end
+  return function(form)
+    return (form:gsub("x", digit))
   end
 end
 
@@ -289,36 +326,27 @@ local emulator = {}
 ---@return autopilot.Emulator
 function emulator.new(given)
   local checked = settings.check(given)
-  local identifiers = new_identifiers()
+  local made_up = new_generator()
   local self = setmetatable({
     log = {},
     requests = {},
     options = checked,
-    identifiers = identifiers,
+    made_up = made_up,
     passed = 0,
-    injected = {},
+    injected = type(checked.faults) == "table" and merged(checked.faults) or {},
     syncs = TenantSyncs.new(checked),
-    tokens = AccessTokens.new(checked.tokens, checked.token_lifetime, identifiers),
+    tokens = AccessTokens.new(checked.tokens, checked.token_lifetime, made_up),
     sign_ins = {},
     refresh_tokens = {},
     object_ids = {},
     challenges = {},
-    audiences = checked.audience and { [checked.audience] = true } or graph.audiences,
     tenant_ids = checked.tenants and {},
   }, Emulator)
-  self.read_clock = checked.now or function()
-    return checked.start
-  end
   self.pause = checked.sleep or function(seconds)
     self:advance(seconds)
   end
   for _, operation in ipairs(faults.operations) do
     self.requests[operation] = 0
-  end
-  if type(checked.faults) == "table" then
-    self.injected = merged(checked.faults)
-  else
-    self.choose_fault = checked.faults
   end
   for id, tenant in pairs(checked.tenants or {}) do
     self.tenant_ids[id:lower()] = id

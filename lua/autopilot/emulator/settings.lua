@@ -63,7 +63,7 @@ local token_rules = {
   audience = text,
 }
 
--- The rules of options that are a table, and of options that are a map of tables.
+-- The rules of options that are a table, and of those that are a map of tables.
 local rules_of_tables = { identity = identity_rules, build_server = build_server_rules }
 local rules_of_maps = { tenants = tenant_rules, clients = client_rules, tokens = token_rules }
 
@@ -77,15 +77,6 @@ end
 
 local function zone_complaint(zone)
   return not graph.zone_offset(zone) and "must be 'Z' or an offset such as '-08:00'" or nil
-end
-
-local function faults_complaint(given)
-  for _, fault in ipairs(type(given) == "table" and given or {}) do
-    local complaint = faults.complaint(fault)
-    if complaint then
-      return "has a fault that " .. complaint
-    end
-  end
 end
 
 ---@type table<string, autopilot.OptionRule>
@@ -114,7 +105,7 @@ local rules = {
   identity = { type = "table" },
   build_server = { type = "table" },
   audience = { type = "string" },
-  faults = { type = { "table", "function" }, default = {}, check = faults_complaint },
+  faults = { type = { "table", "function" }, default = {} },
   log_limit = { type = "integer", default = 10000, min = 0 },
 }
 
@@ -124,15 +115,19 @@ local settings = {}
 function settings.check(given)
   local name, level = "autopilot.emulator.new", 3
   local checked = options.check(name, rules, given, level)
-  for option, own_rules in pairs(rules_of_tables) do
-    if checked[option] then
-      options.check(name .. ": " .. option, own_rules, checked[option], level)
+  local function check(option, entries, own_rules)
+    for _, entry in pairs(entries or {}) do
+      options.check(name .. ": " .. option, own_rules, entry, level + 1)
     end
   end
+  for option, own_rules in pairs(rules_of_tables) do
+    check(option, { checked[option] }, own_rules)
+  end
   for option, own_rules in pairs(rules_of_maps) do
-    for _, entry in pairs(checked[option] or {}) do
-      options.check(name .. ": " .. option, own_rules, entry, level)
-    end
+    check(option, checked[option], own_rules)
+  end
+  for _, fault in ipairs(type(checked.faults) == "table" and checked.faults or {}) do
+    faults.check(name .. ": faults", fault, level)
   end
   return checked
 end

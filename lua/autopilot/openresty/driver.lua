@@ -13,6 +13,7 @@ local semaphore = require "ngx.semaphore"
 ---@field add fun(self, prepared, attempt): key: any, failure: autopilot.NetworkFailure?
 ---@field take fun(self): key: any, transfer: any a finished transfer and its key, or nil
 ---@field discard fun(self, key): boolean? gives a transfer up; true when it surely had not begun
+---@field advance fun(self)? moves the transfers that have something to do; nil: they move by themselves
 
 --- Sends the requests of all clients of a worker.
 ---@class autopilot.openresty.Driver
@@ -43,7 +44,7 @@ local longest_pause = 0.52
 -- through a whole wait before and after its `patience`.
 local killed_seconds = patience + 2 * longest_pause
 
--- Seconds that a timer may take to begin.
+-- Seconds that a timer may take to begin; also how long a light thread sleeps until it has begun.
 local begin_seconds = 0.1
 
 ---@param mover autopilot.openresty.Mover
@@ -73,6 +74,13 @@ local function cancel(self, key, name, message)
   end_wait(self, key, nil, failure)
 end
 
+--- Wakes the light threads whose transfers have finished.
+local function collect(self)
+  for key, transfer in self.mover.take, self.mover do
+    end_wait(self, key, transfer)
+  end
+end
+
 --- Cancels the transfers of light threads that were killed: they have not woken for long.
 local function cancel_killed(self)
   for key, waiter in pairs(self.waiting) do
@@ -89,16 +97,14 @@ local function cancel_all(self)
   end
 end
 
---- Is the stepper: in a timer until all transfers have finished; in a light thread, until its own has.
-local function step(self, waiter)
-  local own, mover = {}, self.mover
-  self.stepper, self.lease = own, core.clock() + 2 * patience
-  local pause = self.pause_for(mover)
-  while self.stepper == own and next(self.waiting) and not (waiter and waiter.has_ended) do
+--- Is the stepper, until no light thread waits or another stepper has replaced it.
+local function step(self)
+  local own = {}
+  self.stepper = own
+  local pause = self.pause_for(self.mover)
+  while self.stepper == own and next(self.waiting) do
     self.lease = core.clock() + 2 * patience
-    for key, transfer in mover.take, mover do
-      end_wait(self, key, transfer)
-    end
+    collect(self)
     cancel_killed(self)
     if next(self.waiting) then
       local began = core.clock()
@@ -111,28 +117,24 @@ local function step(self, waiter)
       local counts = self.stepper == own and seconds <= longest_pause
       self.waited = self.waited + (counts and seconds or 0)
     end
-    if waiter then
-      waiter.seen_at = self.waited
-    end
   end
   if self.stepper == own then
     self.lease = 0
   end
-  local _, other = next(self.waiting)
-  if other then
-    other.semaphore:post() -- to step, or to see that another light thread does
-  end
 end
 
---- Starts a timer as the stepper, unless there is a stepper. When nginx has no timer left, a light thread that
--- waits becomes the stepper.
+--- Starts a timer as the stepper, unless there is a stepper. Where nginx has no timer left, or does not run it, the
+-- light threads collect the finished transfers themselves, each time that one of them wakes.
 local function begin_stepping(self)
-  local now = core.clock()
-  if now > self.lease then
-    local is_set = ngx.timer.at(0, function()
+  if core.clock() > self.lease then
+    if self.mover.advance then
+      self.mover:advance()
+    end
+    collect(self)
+    self.lease = core.clock() + begin_seconds
+    ngx.timer.at(0, function()
       step(self)
     end)
-    self.lease = is_set and now + begin_seconds or 0
   end
 end
 
@@ -144,17 +146,14 @@ function Driver:run(prepared, attempt)
   end
   local waiter = { semaphore = assert(semaphore.new()), seen_at = self.waited }
   self.waiting[key] = waiter
-  begin_stepping(self)
   while not waiter.has_ended do
-    if core.clock() > self.lease then
-      step(self, waiter)
-    else
-      local _, problem = waiter.semaphore:wait(patience)
-      if problem and problem ~= "timeout" then
-        ngx.sleep(0.01) -- older versions have no semaphores in some phases
-      end
-      waiter.seen_at = self.waited
+    begin_stepping(self)
+    local is_stepping = self.lease > core.clock() + begin_seconds
+    local _, problem = waiter.semaphore:wait(is_stepping and patience or begin_seconds)
+    if problem and problem ~= "timeout" then
+      ngx.sleep(0.01) -- older versions have no semaphores in some phases
     end
+    waiter.seen_at = self.waited
   end
   if waiter.transfer then
     return waiter.transfer:result()

@@ -15,12 +15,8 @@ local phase = {}
 
 -- Where ngx.sleep and cosockets may be used: NGX_HTTP_LUA_CONTEXT_YIELDABLE in lua-nginx-module, by the names
 -- of ngx.get_phase; `preread` is of stream-lua-nginx-module.
-local waits_in = {}
-local phases = "rewrite server_rewrite access precontent content timer preread "
-  .. "ssl_client_hello ssl_cert ssl_session_fetch proxy_ssl_cert proxy_ssl_verify"
-for name in phases:gmatch "%S+" do
-  waits_in[name] = true
-end
+local waits_in = " rewrite server_rewrite access precontent content timer preread ssl_client_hello "
+  .. "ssl_cert ssl_session_fetch proxy_ssl_cert proxy_ssl_verify "
 
 -- C functions that LuaJIT can yield through.
 local lets_through = { [pcall] = true, [xpcall] = true }
@@ -41,9 +37,8 @@ end
 ---@return string? message
 function phase.obstacle()
   local name = ngx.get_phase()
-  if not waits_in[name] then
-    return "PHASE",
-      ("nothing can be waited for in the phase '%s': use ngx.timer.at"):format(tostring(name))
+  if not waits_in:find((" %s "):format(name), 1, true) then
+    return "PHASE", ("nothing can be waited for in the phase '%s': use ngx.timer.at"):format(name)
   elseif is_inside_c() then
     return "C_BOUNDARY",
       "nothing can be waited for inside a C function that calls Lua, like require or table.sort"

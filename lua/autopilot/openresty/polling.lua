@@ -85,13 +85,15 @@ function Polling:discard(transfer)
   self.set:discard(transfer)
 end
 
---- Makes the function with which a stepper waits: it steps the set. The set is also stepped at once if there is
--- something to do.
+function Polling:advance()
+  if self.set:is_due() then
+    self.set:step()
+  end
+end
+
+--- Makes the function with which a stepper waits: it steps the set.
 local function pause_for(self)
   local set, delay = self.set, nil
-  if set:is_due() then
-    set:step()
-  end
   return function()
     delay = Polling.wait(set, longest_pause, delay)
   end

@@ -1,7 +1,9 @@
---- The drive of each nginx worker, which moves the transfers of all its clients.
+--- The drive of each nginx worker, which moves the transfers of all its clients: by a helper thread, so that name
+-- look-ups, TLS and the reading of certificates happen outside the event loop; or else by `autopilot.openresty.polling`.
 --
 -- It is made when it is first needed, in the worker: nothing that was made before a fork is used after it.
 
+local Driver = require "autopilot.openresty.driver"
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
 local ngx = require "ngx"
@@ -18,17 +20,41 @@ local retry_at, retry_delay
 -- Seconds. Trying costs a millisecond, in which nothing else runs.
 local first_delay, longest_delay = 1, 300
 
---- Starts a helper thread, if possible, and makes it the current drive. Transfers that have begun are still polled.
+-- Milliseconds. The helper thread sends a byte every half a second, unless it is busy.
+local longest_silence = 86400000
+
+--- Makes the function with which a stepper waits: for a byte over a unix-domain socket that only this process can
+-- use. Without a connection, as for lack of descriptors or worker_connections, it waits for a few milliseconds.
+local function pause_for(helper)
+  local socket = ngx.socket.tcp()
+  socket:settimeouts(1000, 1000, longest_silence)
+  local is_open = socket:connect("unix:" .. helper:address()) and helper:accept()
+  return function()
+    local byte, problem
+    if is_open then
+      byte, problem = socket:receive(1)
+      is_open = byte ~= nil
+    else
+      ngx.sleep(0.005)
+    end
+    return problem
+  end
+end
+
+--- Starts a helper thread, if possible, and makes its drive the current one. Transfers that have begun are still polled.
 local function try_thread()
-  local driver, problem, is_for_good = require("autopilot.openresty.thread").new()
+  local helper, problem = nil, "this build has no helper thread"
+  if core.transfer_thread then
+    helper, problem = core.transfer_thread()
+  end
   retry_delay = current and math.min(2 * retry_delay, longest_delay) or first_delay
-  retry_at = not driver and not is_for_good and core.clock() + retry_delay or nil
-  if driver and current then
+  retry_at = not helper and core.transfer_thread and core.clock() + retry_delay or nil
+  if helper and current then
     ngx.log(ngx.NOTICE, "autopilot: a helper thread moves the transfers from now on")
-  elseif not driver and not current then
+  elseif not helper and not current then
     ngx.log(ngx.WARN, "autopilot: ", problem, "; transfers are polled in the event loop")
   end
-  current = driver or current
+  current = helper and Driver.new(helper, pause_for) or current
 end
 
 --- Returns the drive of this worker process. The first call creates it.

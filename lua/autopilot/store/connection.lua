@@ -57,15 +57,13 @@ end
 local function take(self)
   local kept = self.kept
   self.kept = nil -- until a call has succeeded: an error may leave a reply unread
-  if kept and self.process_id ~= core.process_id() then
-    -- This process was forked. To close the connection would end the parent process's session, so it is kept until
-    -- this process ends.
-    self.inherited[#self.inherited + 1] = kept
-    kept = nil
-  end
-  if kept then
+  if kept and self.process_id == core.process_id() then
     return kept
-  elseif core.clock() < self.pause_ends then
+  end
+  -- If there is one, this process was forked. To close it would end the parent process's session, so it is kept until
+  -- this process ends.
+  self.inherited[#self.inherited + 1] = kept
+  if core.clock() < self.pause_ends then
     return nil, self.failure
   end
   local is_open, opened = protected_call(self.open)
@@ -137,15 +135,11 @@ function Connection:shut()
 end
 
 local methods = {}
-
-function methods.get(self, key)
-  local value, message = self.connection:call(self.engine.get, key)
-  return value or nil, message
-end
-
-function methods.set(self, key, value, ttl)
-  local done, message = self.connection:call(self.engine.set, key, value, ttl)
-  return done ~= nil or nil, message
+for _, name in ipairs { "get", "set", "delete_if" } do
+  methods[name] = function(self, ...)
+    local result, message = self.connection:call(self.engine[name], ...)
+    return result, message
+  end
 end
 
 --- Adds a value. If the call was repeated and the value is there, the first attempt has added it.
@@ -157,11 +151,6 @@ function methods.add(self, key, value, ttl)
   return nil, message or "exists"
 end
 
-function methods.delete_if(self, key, value)
-  local is_deleted, message = self.connection:call(self.engine.delete_if, key, value)
-  return is_deleted, message
-end
-
 local metatable = contract.metatable(methods)
 
 --- Closes the connection. The next call opens a new one.
@@ -170,8 +159,7 @@ function metatable.__index:close()
 end
 
 --- Makes a store over a connection.
----@param engine table functions that get an opened connection: `get(opened, key)` returns the value or false;
---- `set`, `add` and `delete_if` return whether something has changed. They raise an error if they fail
+---@param engine table the methods, which get an opened connection in place of the store, and raise an error if they fail
 ---@return autopilot.Store
 function Connection:store(engine)
   return setmetatable({ connection = self, engine = engine }, metatable)

@@ -56,7 +56,7 @@ local function checked(result, message)
 end
 
 --- Sends a command and returns the server's reply.
----@return string|number|false reply false: no value
+---@return string|number|nil reply nil: no value
 local function call(opened, ...)
   local socket, words = opened.socket, { ... }
   local parts = { "*" .. #words .. "\r\n" }
@@ -70,7 +70,7 @@ local function call(opened, ...)
   if kind == "-" then
     fail(rest)
   elseif kind == "$" and number then
-    return number >= 0 and checked(socket:receive(number + 2)):sub(1, -3)
+    return number >= 0 and checked(socket:receive(number + 2)):sub(1, -3) or nil
   elseif kind == ":" or kind == "+" then
     return number or rest
   end
@@ -105,25 +105,18 @@ end
 
 -- ---- Elsewhere ---------------------------------------------------------------------------------------
 
---- Whether a DNS name in a certificate matches the host. `*` stands for the first label (RFC 9525, section
--- 6.3).
-local function is_name_of(host, name)
-  name = name:lower()
-  return name == host or name:sub(1, 2) == "*." and name:sub(2) == host:match "%..+$"
-end
-
---- Raises an error unless the certificate names the host. LuaSec does not check that.
+--- Raises an error unless the certificate names the host, which LuaSec does not check. `*` in a name stands for the
+-- first label (RFC 9525 section 6.3).
 local function check_certificate(certificate, host)
-  local names = (certificate:extensions()["2.5.29.17"] or {})
-  local bare = host:gsub("[%[%]]", "")
-  for _, kind in ipairs { "dNSName", "iPAddress" } do
-    for _, name in ipairs(names[kind] or {}) do
-      if kind == "dNSName" and is_name_of(host, name) or kind == "iPAddress" and name == bare then
-        return
-      end
-    end
+  local names = certificate:extensions()["2.5.29.17"] or {}
+  local wildcard = "*" .. (host:match "%..+$" or ".")
+  local is_right = options.contains(names.iPAddress or {}, (host:gsub("[%[%]]", "")))
+  for _, name in ipairs(names.dNSName or {}) do
+    is_right = is_right or name:lower() == host or name:lower() == wildcard
   end
-  error("the server's certificate is not for " .. host, 0)
+  if not is_right then
+    error("the server's certificate is not for " .. host, 0)
+  end
 end
 
 --- Returns the socket with TLS, after the handshake and the check of the server's certificate.
@@ -180,11 +173,11 @@ function engine.get(opened, key)
 end
 
 function engine.set(opened, key, value, ttl)
-  return call(opened, "SET", key, value, "PX", milliseconds(ttl))
+  return call(opened, "SET", key, value, "PX", milliseconds(ttl)) ~= nil
 end
 
 function engine.add(opened, key, value, ttl)
-  return call(opened, "SET", key, value, "NX", "PX", milliseconds(ttl)) ~= false
+  return call(opened, "SET", key, value, "NX", "PX", milliseconds(ttl)) ~= nil
 end
 
 function engine.delete_if(opened, key, value)
@@ -196,18 +189,14 @@ end
 --- The parts of a URL; nil if it is not valid.
 local function parts_of(address)
   local scheme, rest = address:match "^(rediss?)://(.+)$"
-  if not scheme then
-    return nil
-  end
-  local sign_in, place = rest:match "^(.*)@([^@]*)$"
-  place = place or rest
+  local sign_in, place = (rest or ""):match "^(.-)@?([^@]*)$"
+  local user, password = sign_in:match "^([^:]*):?(.*)$"
   local host, port, database = place:match "^(%[[%x:.]+%]):?(%d*)/?(%d*)$"
   if not host then
     host, port, database = place:match "^([%w._-]+):?(%d*)/?(%d*)$"
   end
-  local user, password = (sign_in or ""):match "^([^:]*):?(.*)$"
   port = tonumber(port ~= "" and port or 6379)
-  if not host or not port or port < 1 or port > 65535 then
+  if not host or port < 1 or port > 65535 then
     return nil
   end
   return {

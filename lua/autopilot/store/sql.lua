@@ -19,9 +19,6 @@ local encode = database.encode
 ---@field host string?
 ---@field port integer?
 
--- Seconds; a longer life is cut off, so that its end is a date in every database.
-local longest_life = 366 * 86400
-
 -- In these statements each `{name}` stands for the driver's own words, which are below.
 local insert =
   "INSERT INTO autopilot_store_1 (name, value, expires) VALUES (?, ?, {now} + {seconds}) "
@@ -76,12 +73,10 @@ local function change_row(opened, name, key, value, ...)
   return count > 0
 end
 
-function engine.set(opened, key, value, ttl)
-  return change_row(opened, "set", key, value, math.min(ttl, longest_life))
-end
-
-function engine.add(opened, key, value, ttl)
-  return change_row(opened, "add", key, value, math.min(ttl, longest_life))
+for _, name in ipairs { "set", "add" } do
+  engine[name] = function(opened, key, value, ttl)
+    return change_row(opened, name, key, value, ttl)
+  end
 end
 
 function engine.delete_if(opened, key, value)
@@ -90,7 +85,7 @@ end
 
 function engine.get(opened, key)
   local row = database.run(opened, opened.store_sql.get, encode(key))[1]
-  return row and decode(row[1]) or false
+  return row and decode(row[1])
 end
 
 -- ---- Making one --------------------------------------------------------------------------------------

@@ -218,7 +218,8 @@ describe("the emulated service in nginx", function()
       function()
         service:control("POST", "faults", { kind = "lost" })
       end,
-      "the emulated service refuses POST faults: autopilot.emulator: a fault must have a known kind"
+      "the emulated service refuses POST faults: "
+        .. "autopilot.emulator:inject: option 'kind' must be known (got 'lost')"
     )
     assert.has_error(function()
       service:control("GET", "nothing")

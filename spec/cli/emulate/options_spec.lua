@@ -85,9 +85,9 @@ describe("emulate", function()
       ["trottle"] = "'--fault' must be one of unsent, [%l_, ]+ %(got 'trottle'%): "
         .. "did you mean 'throttle'%?",
       ["throttle,on"] = "'--fault': 'on' must be NAME=VALUE",
-      ["throttle,on=nothing"] = "'--fault' must be on sync, ",
-      ["status,status=503,headers=x"] = "'--fault' must have the field 'headers' as a table",
-      ["throttle,retryafter=3"] = "'--fault' must not have the field 'retryafter' "
+      ["throttle,on=nothing"] = "'--fault': option 'on' must be one of 'sync', ",
+      ["status,status=503,headers=x"] = "'--fault': option 'headers' must be a table",
+      ["throttle,retryafter=3"] = "'--fault': unknown option 'retryafter' "
         .. "%(did you mean 'retry_after'%?%)",
     } do
       local ran = command.run({ "emulate", "--fault", given }, { emulate = {} })

@@ -50,8 +50,9 @@ local function fault_of(text)
       fault[name] = value == "true" or value ~= "false" and (tonumber(value) or value)
     end
   end
-  local complaint = require("autopilot.emulator.faults").complaint(fault)
-  return not complaint and fault or nil, complaint and "option '--fault' " .. complaint
+  local check = require("autopilot.emulator.faults").check
+  local is_right, checked = pcall(check, "option '--fault'", fault, 1)
+  return is_right and checked or nil, not is_right and checked or nil
 end
 
 function emulate.declare(parser)

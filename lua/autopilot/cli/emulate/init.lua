@@ -1,7 +1,7 @@
 --- `autopilot-sync emulate`: the emulated service in real nginx, over TLS, on loopback only.
 --
--- All its files are in one private temporary folder, which is removed when the service ends, however this process
--- ends.
+-- All its files are in one private temporary folder. When any one of its processes is killed, or this process ends,
+-- the others end and the folder is removed.
 
 local account = require "autopilot.cli.emulate.account"
 local core = require "autopilot.core"
@@ -9,7 +9,6 @@ local is_interrupt = require "autopilot.base.interrupt"
 local json = require "autopilot.base.json"
 local merged = require "autopilot.base.merged"
 local nginx = require "autopilot.cli.emulate.nginx"
-local processes = require "autopilot.cli.emulate.processes"
 local shell = require "autopilot.cli.emulate.shell"
 
 local emulate = {}
@@ -17,6 +16,78 @@ local emulate = {}
 -- Below the ports that systems give to outgoing connections.
 local lowest_port, highest_port = 20000, 32000
 local ports_to_try = 12
+
+-- ---- Processes ---------------------------------------------------------------------------------------
+
+-- A shell, the supervisor, fills the folder, runs nginx, and removes the folder when nginx has ended. nginx ends, and
+-- removes the folder, when the supervisor has ended, or when the pipe from this process to the supervisor has no
+-- writer left (`service.watch`). Both have a session of their own where there is `setsid`, so that they are not killed
+-- with the group of this process. Nothing secret is in the arguments of a process.
+local supervisor = [=[
+main() {
+  trap '' HUP INT TERM
+  umask 077
+  mkdir "$folder" "$folder/logs" && cd "$folder" || exit 1 # nginx may open logs/error.log at first
+  exec >supervisor.log 2>&1
+  echo $$ >supervisor.pid
+  ulimit -S -n "$(ulimit -H -n)" 2>/dev/null # a thousand connections are not many here
+  connections=$(ulimit -n)
+  [ "$connections" -le 4096 ] 2>/dev/null || connections=4096
+  echo "worker_connections $connections;" >connections.conf
+  write_files
+  if "$openssl" req -x509 -config openssl.cnf -days 30 -sha256 -nodes -newkey ec \
+    -pkeyopt ec_paramgen_curve:P-256 -keyout server.key -out ca.pem; then
+    "$nginx" -p "$folder/" -c "$folder/nginx.conf" <&3 2>>error.log &
+    echo "$!" >nginx.process
+    wait
+  fi
+  if [ ! -f outcome ]; then
+    if [ -f nginx.process ]; then
+      echo nginx && cat error.log
+    else
+      echo openssl && tail -n 1 supervisor.log
+    fi >failure
+    mv failure outcome
+    read -r end <&3 # the parent closes the pipe when it has read it
+  fi
+  cd / && rm -rf "$folder"
+}
+
+main 3<&0 </dev/null; exit # in one line: a shell may have read no further
+]=]
+
+-- Waits until nginx reports that it listens, or the supervisor reports what failed, and prints that report. This
+-- takes a fraction of a second, or longer on a busy machine; and some seconds where a port is in use, which nginx
+-- tries several times.
+local await = [[
+tries=0
+until [ -s "$1/outcome" ] || [ $tries -gt 1500 ]; do
+  tries=$((tries + 1))
+  sleep 0.02
+done
+cat "$1/outcome" 2>/dev/null
+]]
+
+-- Sends signals to nginx, which can miss one while it starts, until the folder is gone. Closing the pipe is not
+-- enough: another child of this process may hold it open. Removes the folder if nginx has ended without doing so. In a
+-- container whose first process does not reap others, signals to an ended nginx succeed: then the folder is removed
+-- after some seconds.
+local finish = [[
+exec 2>/dev/null
+tries=0 signal=TERM
+while [ -d "$1" ]; do
+  kill -$signal "$(cat "$1/nginx.process")" || rm -rf "$1"
+  tries=$((tries + 1))
+  [ $tries -lt 250 ] || signal=KILL
+  [ $tries -lt 275 ] || rm -rf "$1"
+  sleep 0.02
+done
+]]
+
+-- The line that ends each file in the script. No file contains it: they are configuration and JSON in one line.
+local file_end = "end-of-file-of-the-emulated-service"
+
+-- ---- Starting and ending -----------------------------------------------------------------------------
 
 --- The options of the command, by their names; the last three are for specs.
 ---@class autopilot.cli.EmulateOptions
@@ -44,25 +115,50 @@ end
 ---@field folder string the private folder, which exists while the service runs
 ---@field stop fun() ends the service; returns when its processes and its folder are gone; idempotent
 
---- Starts the service on a port. Returns its address, folder and `stop`; or nil and why it did not start, nil alone
--- when the port is in use.
+--- The script that starts the service in a folder, which must not exist.
+---@param files table<string, string> texts by name, written into the folder
+local function script_for(folder, tools, files)
+  local parts = {}
+  for name, value in pairs { folder = folder, nginx = tools.nginx, openssl = tools.openssl } do
+    table.insert(parts, ("%s=%s\n"):format(name, shell.quote(value)))
+  end
+  table.insert(parts, "write_files() {\n")
+  for name, text in pairs(files) do
+    table.insert(parts, ("cat >%s <<'%s'\n%s\n%s\n"):format(name, file_end, text, file_end))
+  end
+  table.insert(parts, "}\n" .. supervisor)
+  return table.concat(parts)
+end
+
+--- Starts the service on a port and waits until it listens. Returns its address, folder and `stop`; or nil and why it
+-- did not start, nil alone when the port is in use.
 local function start_on(port, tools, settings, has_http2)
   local folder = tools.directory .. "/autopilot-sync-" .. core.uuid():gsub("-", "")
-  local commands = { folder = folder, nginx = tools.nginx, openssl = tools.openssl }
-  local stop, failed, log = processes.start(commands, {
+  local pipe = assert(io.popen("unset LD_PRELOAD; exec $(command -v setsid) sh", "w"))
+  pipe:write(script_for(folder, tools, {
     ["nginx.conf"] = nginx.configuration(tools, folder, port, has_http2),
     ["openssl.cnf"] = nginx.certificate_request,
     ["settings.json"] = settings,
-  })
-  if failed == "nginx" then
-    return nil, nginx.why_not_started(log)
-  elseif failed == "openssl" then
-    return nil, "openssl could not make a certificate: " .. log
-  elseif not stop then
-    return nil, "the emulated service did not start"
+  }))
+  pipe:flush()
+  local outcome, log = shell.read(await, folder):match "^(%l+)\n(.-)\n*$"
+  local function stop()
+    if pipe then
+      shell.read(finish, folder)
+      pipe:close()
+      pipe = nil
+    end
   end
-  local url = ("https://localhost:%d"):format(port)
-  return { url = url, ca_file = folder .. "/ca.pem", folder = folder, stop = stop }
+  if outcome == "ready" then
+    local url = ("https://localhost:%d"):format(port)
+    return { url = url, ca_file = folder .. "/ca.pem", folder = folder, stop = stop }
+  end
+  stop()
+  if outcome == "nginx" then
+    return nil, nginx.why_not_started(log)
+  end
+  local made_none = outcome == "openssl" and "openssl could not make a certificate: " .. log
+  return nil, made_none or "the emulated service did not start"
 end
 
 --- Starts the service and waits until it listens. It ends with `stop`, or with this process.

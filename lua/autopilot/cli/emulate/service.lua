@@ -68,12 +68,6 @@ local function send(status, headers, body)
   end
 end
 
-local function send_json(status, value)
-  -- An empty table is a list here: none of these answers is an empty object.
-  local body = next(value) == nil and "[]" or json.encode(value)
-  send(status, { ["content-type"] = "application/json", ["content-length"] = #body }, body)
-end
-
 -- By method and name: takes the decoded body, returns what is answered.
 local controls = {
   ["POST reset"] = reset,
@@ -115,14 +109,15 @@ local controls = {
 
 local function control(name, body)
   local act = controls[ngx.req.get_method() .. " " .. name]
-  if not act then
-    return send_json(404, { error = "no such control" })
+  local status, value = 404, { error = "no such control" }
+  if act then
+    local is_right, result = pcall(act, body and json.decode(body) or {})
+    status = is_right and 200 or 400
+    value = is_right and result or { error = tostring(result):gsub("^[^:]*:%d+: ", "") }
   end
-  local is_right, result = pcall(act, body and json.decode(body) or {})
-  if not is_right then
-    return send_json(400, { error = tostring(result):gsub("^[^:]*:%d+: ", "") })
-  end
-  return send_json(200, result)
+  -- An empty table is a list here: none of these answers is an empty object.
+  local text = next(value) == nil and "[]" or json.encode(value)
+  send(status, { ["content-type"] = "application/json", ["content-length"] = #text }, text)
 end
 
 local function request_headers()
