@@ -45,7 +45,6 @@ build = {
         "src/curl_trace.c",
         "src/lua_base64.c",
         "src/lua_request.c",
-        "src/lua_secret_echo.c",
         "src/lua_support.c",
         "src/lua_system.c",
         "src/lua_transfer.c",
@@ -68,6 +67,7 @@ build = {
     ["autopilot.base.claims"] = "lua/autopilot/base/claims.lua",
     ["autopilot.base.clouds"] = "lua/autopilot/base/clouds.lua",
     ["autopilot.base.dates"] = "lua/autopilot/base/dates.lua",
+    ["autopilot.base.echo"] = "lua/autopilot/base/echo.lua",
     ["autopilot.base.http_date"] = "lua/autopilot/base/http_date.lua",
     ["autopilot.base.interrupt"] = "lua/autopilot/base/interrupt.lua",
     ["autopilot.base.json"] = "lua/autopilot/base/json.lua",
@@ -236,9 +236,9 @@ build = {
           -- Behind the others: the helper thread for event loops. Older C libraries keep threads in
           -- a library of their own.
           sources = {
-            [22] = "src/lua_transfer_thread.c",
-            [23] = "src/transfer_thread.c",
-            [24] = "src/wake_socket.c",
+            [21] = "src/lua_transfer_thread.c",
+            [22] = "src/transfer_thread.c",
+            [23] = "src/wake_socket.c",
           },
           libraries = { "curl", "pthread" },
         },

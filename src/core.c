@@ -53,7 +53,6 @@ int luaopen_autopilot_core(lua_State *L) {
     lua_newtable(L);
     lua_system_open(L);
     lua_base64_open(L);
-    lua_secret_echo_open(L);
     lua_request_open(L);
     lua_transfer_open(L);
     lua_transfer_set_open(L);
