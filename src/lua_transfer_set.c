@@ -53,7 +53,8 @@ static int add(lua_State *L) {
     lua_pushlightuserdata(L, transfer);
     lua_pushvalue(L, TRANSFER);
     lua_rawset(L, KEPT);
-    transfer_set_add(set, transfer, request, &attempt);
+    transfer_init(transfer, request, &attempt);
+    transfer_set_add(set, transfer);
     lua_settop(L, TRANSFER);
     return 1;
 }

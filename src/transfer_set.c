@@ -126,14 +126,14 @@ static void check_by(struct transfer_set *set, double time) {
     }
 }
 
-void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
-                      struct prepared_request *request, const struct transfer_attempt *attempt) {
+void transfer_set_add(struct transfer_set *set, struct transfer *transfer) {
     struct transfer_handle *handle;
-    CURLcode code = take_handle(set, request, &handle);
+    CURLcode code = transfer->code;
     transfer->set = set;
+    code = code == CURLE_OK ? take_handle(set, transfer->request, &handle) : code;
     if (code == CURLE_OK) {
-        connection_limits_apply(&set->limits, request, handle->easy);
-        code = transfer_prepare(transfer, handle, attempt);
+        connection_limits_apply(&set->limits, transfer->request, handle->easy);
+        code = transfer_prepare(transfer, handle);
     }
     if (code == CURLE_OK && curl_multi_add_handle(set->watch.multi, handle->easy) != CURLM_OK) {
         code = CURLE_OUT_OF_MEMORY;
@@ -142,7 +142,7 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
         append(&set->in_flight, transfer);
         set->in_flight_count++;
         double now = platform_clock();
-        transfer->deadline = now + attempt->total_timeout + grace_seconds;
+        transfer->deadline = now + transfer->total_timeout + grace_seconds;
         check_by(set, transfer->deadline);
         check_by(set, now + check_seconds);
     } else {

@@ -23,10 +23,8 @@ void transfer_set_limit_unacknowledged(struct transfer_set *set, double seconds)
  * that the parent still uses; the memory is not freed then. */
 void transfer_set_destroy(struct transfer_set *set);
 
-/* Starts an attempt at the request, in a transfer of zeroed memory. If it cannot start, the
- * transfer is finished, with nothing sent. */
-void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
-                      struct prepared_request *request, const struct transfer_attempt *attempt);
+/* Starts the transfer. If it cannot start, it is finished, with nothing sent. */
+void transfer_set_add(struct transfer_set *set, struct transfer *transfer);
 
 /* Waits until the set is due, is woken, or the time is over. If the system refuses to wait, it
  * sleeps for some milliseconds. */

@@ -45,7 +45,8 @@ static bool call(struct transfer_set *set, struct prepared_request *request, con
         .total_timeout = 60,
     };
     struct transfer transfer = {0};
-    transfer_set_add(set, &transfer, request, &attempt);
+    transfer_init(&transfer, request, &attempt);
+    transfer_set_add(set, &transfer);
     while (!transfer.finished) {
         transfer_set_step(set, 0.5);
     }

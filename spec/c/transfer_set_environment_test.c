@@ -44,7 +44,8 @@ static const char *ask_in_vain(struct peer *proxy, struct prepared_request *requ
     struct transfer transfer = {0};
     struct transfer_attempt attempt = usual;
     attempt.connect_timeout = attempt.total_timeout = seconds;
-    transfer_set_add(set, &transfer, request, &attempt);
+    transfer_init(&transfer, request, &attempt);
+    transfer_set_add(set, &transfer);
     CHECK(finish_transfer(set, &transfer, proxy));
     CHECK(transfer_status(&transfer) == 0);
     CHECK(transfer.sends == 0);
@@ -145,7 +146,8 @@ static void reads_no_netrc(void) {
     struct prepared_request *request = request_to(&peer);
     struct transfer transfer = {0};
     struct transfer_attempt anonymous = {.connect_timeout = 2, .total_timeout = 2};
-    transfer_set_add(set, &transfer, request, &anonymous);
+    transfer_init(&transfer, request, &anonymous);
+    transfer_set_add(set, &transfer);
     CHECK(finish_transfer(set, &transfer, &peer));
     CHECK(transfer_status(&transfer) == 204);
     CHECK(strstr(peer.seen, "uthorization") == NULL);

@@ -51,7 +51,8 @@ static bool exchange_with(long allocations) {
     allocations_left = allocations;
     struct transfer_set *set = transfer_set_create(0);
     for (int i = 0; i < 2 && set != NULL; i++) {
-        transfer_set_add(set, &transfers[i], request, &usual);
+        transfer_init(&transfers[i], request, &usual);
+        transfer_set_add(set, &transfers[i]);
         CHECK(finish_transfer(set, &transfers[i], &peer));
         bool is_complete = transfer_is_complete(&transfers[i]);
         CHECK(!is_complete || transfer_status(&transfers[i]) == 200);

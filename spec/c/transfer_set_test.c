@@ -74,7 +74,8 @@ static void leaves_the_connections_of_its_parent_alone(void) {
     struct transfer transfer = {0};
     CHECK(exchange(set, request, &peer) == 204);
     CHECK(transfer_set_is_ours(set));
-    transfer_set_add(set, &transfer, request, &usual); /* begins, and is in flight at each fork */
+    transfer_init(&transfer, request, &usual);
+    transfer_set_add(set, &transfer); /* begins, and is in flight at each fork */
     transfer_set_step(set, 0);
     CHECK(in_a_child(set_first, set, &transfer));
     CHECK(in_a_child(transfer_first, set, &transfer));
@@ -157,7 +158,8 @@ static void rests_where_the_system_does_not_wait(void) {
     struct prepared_request *request = request_to(&peer);
     struct transfer_set *set = transfer_set_create(0);
     for (int i = 0; i < TRANSFERS; i++) {
-        transfer_set_add(set, &transfers[i], request, &usual);
+        transfer_init(&transfers[i], request, &usual);
+        transfer_set_add(set, &transfers[i]);
     }
     for (int waited = 0; peer_requests(&peer) < TRANSFERS && waited < 10000; waited++) {
         peer_step(&peer);
@@ -209,7 +211,8 @@ static void move_at_once(struct transfer_set *set, struct prepared_request *requ
                                              .total_timeout = 60};
     memset(transfers, 0, (size_t)count * sizeof *transfers);
     for (int i = 0; i < count; i++) {
-        transfer_set_add(set, &transfers[i], request, &attempt);
+        transfer_init(&transfers[i], request, &attempt);
+        transfer_set_add(set, &transfers[i]);
     }
     while (transfer_set_step(set, 0.01) > 0) {
     }

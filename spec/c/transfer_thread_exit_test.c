@@ -83,7 +83,8 @@ static void go_on_alone(int try) {
     struct prepared_request *own = request_for("https", "127.0.0.1", peer.port);
     (void)try;
     memset(&transfer, 0, sizeof transfer);
-    transfer_set_add(set, &transfer, own, &usual);
+    transfer_init(&transfer, own, &usual);
+    transfer_set_add(set, &transfer);
     for (int i = 0; i < 5; i++) {
         transfer_set_step(set, 0.01);
     }
