@@ -39,8 +39,7 @@ build = {
         "src/core.c", -- first, because it refuses a libcurl that is too old
         "src/byte_buffer.c",
         "src/ca_store.c",
-        "src/connection_limits.c",
-        "src/connection_use.c",
+        "src/connections.c",
         "src/curl_failure.c",
         "src/curl_trace.c",
         "src/lua_base64.c",
@@ -236,9 +235,9 @@ build = {
           -- Behind the others: the helper thread for event loops. Older C libraries keep threads in
           -- a library of their own.
           sources = {
-            [21] = "src/lua_transfer_thread.c",
-            [22] = "src/transfer_thread.c",
-            [23] = "src/wake_socket.c",
+            [20] = "src/lua_transfer_thread.c",
+            [21] = "src/transfer_thread.c",
+            [22] = "src/wake_socket.c",
           },
           libraries = { "curl", "pthread" },
         },

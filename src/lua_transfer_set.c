@@ -33,11 +33,10 @@ static int create(lua_State *L) {
     struct transfer_set **object = lua_support_new_object(L, sizeof(void *), type_name);
     lua_newtable(L);
     lua_setuservalue(L, -2);
-    *object = transfer_set_create((unsigned)concurrency);
+    *object = transfer_set_create((unsigned)concurrency, unacknowledged);
     if (*object == NULL) {
         return luaL_error(L, "transfer_set: not enough memory or descriptors");
     }
-    transfer_set_limit_unacknowledged(*object, unacknowledged);
     return 1;
 }
 

@@ -1,5 +1,5 @@
 #include "transfer.h"
-#include "connection_use.h"
+#include "connections.h"
 #include "curl_failure.h"
 #include "platform.h"
 
@@ -20,7 +20,7 @@ void transfer_discard_answer(struct transfer *transfer) {
 static size_t on_header_line(char *line, size_t size, size_t count, void *context) {
     struct transfer *transfer = ((struct transfer_handle *)context)->transfer;
     bool begins_http1 = size * count > 7 && memcmp(line, "HTTP/1.", 7) == 0;
-    if (transfer->is_shared || (begins_http1 && !connection_use_is_sole(transfer))) {
+    if (transfer->is_shared || (begins_http1 && !connections_is_sole(transfer))) {
         return 0;
     }
     enum byte_buffer_status status = response_head_add_line(&transfer->head, line, size * count);
@@ -120,7 +120,7 @@ CURLcode transfer_handle_configure(struct transfer_handle *handle,
     if (code == CURLE_OK) {
         code = curl_trace_configure(&handle->trace, easy);
     }
-    return code == CURLE_OK ? connection_use_configure(handle) : code;
+    return code == CURLE_OK ? connections_configure(handle) : code;
 }
 
 struct transfer_handle *transfer_handle_create(struct connections *connections) {

@@ -249,7 +249,7 @@ static void close_unused_connections(struct transfer_thread *thread, int in_flig
     if (thread->last_use == 0 || now - thread->last_use < thread->unused_seconds) {
         return;
     }
-    struct transfer_set *set = transfer_set_create(usual_concurrency), *unused = set;
+    struct transfer_set *set = transfer_set_create(usual_concurrency, 0), *unused = set;
     pthread_mutex_lock(&thread->lock);
     if (set != NULL && thread->lists[SUBMITTED] == NULL) { /* that one has woken the present set */
         unused = thread->set;
@@ -328,7 +328,7 @@ struct transfer_thread *transfer_thread_start(double unused_seconds, const char 
     thread->wake.listener = thread->wake.node = thread->connection = -1;
     thread->process_id = platform_process_id();
     thread->unused_seconds = unused_seconds;
-    thread->set = transfer_set_create(usual_concurrency);
+    thread->set = transfer_set_create(usual_concurrency, 0);
     if (thread->set != NULL) {
         if (!transfer_set_wake(thread->set)) {
             *problem = "libcurl cannot wake a thread";

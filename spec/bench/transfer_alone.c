@@ -63,7 +63,7 @@ int main(int argc, char **argv) {
     }
     curl_global_init(CURL_GLOBAL_DEFAULT);
     struct prepared_request *request = prepare(argv[1], argv[4], argc > 5 ? argv[5] : NULL);
-    struct transfer_set *set = transfer_set_create(0);
+    struct transfer_set *set = transfer_set_create(0, 0);
     if (request == NULL || set == NULL) {
         return 2;
     }

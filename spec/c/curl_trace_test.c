@@ -87,7 +87,7 @@ static void check_asked(const char *variable, const char *no_proxy, bool is_aske
     snprintf(told, sizeof told, "(proxy set by %s)", variable);
     setenv(variable, url, 1);
     setenv("no_proxy", no_proxy, 1);
-    struct transfer_set *set = transfer_set_create(0);
+    struct transfer_set *set = transfer_set_create(0, 0);
     struct transfer transfer = {0};
     struct prepared_request *request = request_for("https", "localhost", 1);
     transfer_init(&transfer, request, &usual);
@@ -121,7 +121,7 @@ static void knows_one_that_is_dead(void) {
     char url[64];
     snprintf(url, sizeof url, "http://127.0.0.1:%d", none.port);
     setenv("ALL_PROXY", url, 1);
-    struct transfer_set *set = transfer_set_create(0);
+    struct transfer_set *set = transfer_set_create(0, 0);
     struct transfer transfer = {0};
     struct prepared_request *request = request_for("https", "graph.example.test", none.port);
     transfer_init(&transfer, request, &usual);
@@ -147,7 +147,7 @@ static void knows_that_one_speaks_socks(void) {
     char url[64];
     snprintf(url, sizeof url, "SOCKS5h://127.0.0.1:%d", proxy.port);
     setenv("all_proxy", url, 1);
-    struct transfer_set *set = transfer_set_create(0);
+    struct transfer_set *set = transfer_set_create(0, 0);
     struct prepared_request *request = request_for("https", "graph.example.test", 443);
     transfer_init(&transfer, request, &usual);
     transfer_set_add(set, &transfer);

@@ -22,7 +22,7 @@ static void sends_no_plain_http_through_a_proxy(void) {
     peer_open(&peer, no_content);
     peer_open(&proxy, "HTTP/1.1 500 Proxy\r\n\r\n");
     set_proxies(names, 4, &proxy);
-    struct transfer_set *set = transfer_set_create(0);
+    struct transfer_set *set = transfer_set_create(0, 0);
     struct prepared_request *request = request_to(&peer);
     CHECK(exchange(set, request, &peer) == 204);
     CHECK(prepared_request_set(&request->proxy, "http://127.0.0.1:1", 18) == NULL);
@@ -40,7 +40,7 @@ static void sends_no_plain_http_through_a_proxy(void) {
  */
 static const char *ask_in_vain(struct peer *proxy, struct prepared_request *request,
                                double seconds) {
-    struct transfer_set *set = transfer_set_create(0);
+    struct transfer_set *set = transfer_set_create(0, 0);
     struct transfer transfer = {0};
     struct transfer_attempt attempt = usual;
     attempt.connect_timeout = attempt.total_timeout = seconds;
@@ -142,7 +142,7 @@ static void reads_no_netrc(void) {
     setenv("HOME", folder, 1);
     setenv("NETRC", path, 1);
     peer_open(&peer, no_content);
-    struct transfer_set *set = transfer_set_create(0);
+    struct transfer_set *set = transfer_set_create(0, 0);
     struct prepared_request *request = request_to(&peer);
     struct transfer transfer = {0};
     struct transfer_attempt anonymous = {.connect_timeout = 2, .total_timeout = 2};

@@ -79,7 +79,7 @@ static void stops_at_exit_what_was_not_stopped(void) {
 /* TLS of the child's own, which needs whatever of OpenSSL the thread of its parent was using. */
 static void go_on_alone(int try) {
     struct transfer transfer;
-    struct transfer_set *set = transfer_set_create(0);
+    struct transfer_set *set = transfer_set_create(0, 0);
     struct prepared_request *own = request_for("https", "127.0.0.1", peer.port);
     (void)try;
     memset(&transfer, 0, sizeof transfer);
