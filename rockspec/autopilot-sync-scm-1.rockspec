@@ -42,12 +42,10 @@ build = {
         "src/connections.c",
         "src/curl_failure.c",
         "src/curl_trace.c",
-        "src/lua_base64.c",
+        "src/lua_functions.c",
         "src/lua_request.c",
         "src/lua_support.c",
-        "src/lua_system.c",
         "src/lua_transfer.c",
-        "src/lua_transfer_set.c",
         "src/platform/posix.c",
         "src/platform/windows.c",
         "src/prepared_request.c",
@@ -235,9 +233,9 @@ build = {
           -- Behind the others: the helper thread for event loops. Older C libraries keep threads in
           -- a library of their own.
           sources = {
-            [20] = "src/lua_transfer_thread.c",
-            [21] = "src/transfer_thread.c",
-            [22] = "src/wake_socket.c",
+            [18] = "src/lua_transfer_thread.c",
+            [19] = "src/transfer_thread.c",
+            [20] = "src/wake_socket.c",
           },
           libraries = { "curl", "pthread" },
         },

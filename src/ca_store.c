@@ -1,4 +1,5 @@
 #include "ca_store.h"
+#include "byte_buffer.h"
 #include "platform.h"
 
 #include <stdlib.h>
@@ -8,16 +9,7 @@
  * False when memory is short. */
 static bool copy_variable(char **copy, const char *name) {
     const char *value = getenv(name);
-    if (value == NULL || value[0] == '\0') {
-        return true;
-    }
-    size_t size = strlen(value) + 1;
-    *copy = malloc(size);
-    if (*copy == NULL) {
-        return false;
-    }
-    memcpy(*copy, value, size);
-    return true;
+    return value == NULL || value[0] == '\0' || byte_buffer_copy(copy, value, strlen(value));
 }
 
 /* Only OpenSSL and LibreSSL look certificates up by hashed name; others read all files. */
