@@ -212,15 +212,12 @@ bool connections_is_sole(struct transfer *transfer) {
 
 /* ---- libcurl's callbacks --------------------------------------------------------------------- */
 
-/* libcurl calls this for each new socket. It marks the handle, makes exec close the socket, and
- * turns libcurl's trace on if facts of the new connection are needed. */
+/* libcurl calls this for each new socket. It sets up the socket, marks the handle, and turns
+ * libcurl's trace on if facts of the new connection are needed. */
 static int on_new_socket(void *context, curl_socket_t socket, curlsocktype purpose) {
     struct transfer_handle *handle = context;
     (void)purpose;
-    platform_close_on_exec((intptr_t)socket);
-    if (handle->connections->unacknowledged > 0) {
-        platform_limit_unacknowledged((intptr_t)socket, handle->connections->unacknowledged);
-    }
+    platform_set_up_socket((intptr_t)socket, handle->connections->unacknowledged);
     handle->has_new_socket = handle->connections->has_begun_one = true;
     handle->is_connected = handle->trace.has_agreed_http2 = false;
     if (handle->connections->must_know_http2 || handle->request->has_facts) {

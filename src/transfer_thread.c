@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "platform.h"
 #include "transfer_set.h"
@@ -136,7 +137,7 @@ bool transfer_thread_discard(struct transfer_thread *thread, unsigned long numbe
 
 /* Closes the connection that bytes were sent to, and takes this one. The lock must be held. */
 static void set_connection(struct transfer_thread *thread, int connection) {
-    platform_close(thread->connection);
+    close(thread->connection);
     thread->connection = connection;
     thread->has_notified = false;
 }
@@ -312,7 +313,7 @@ static void destroy(struct transfer_thread *thread) {
             job_free(take_out(thread, list, 0));
         }
     }
-    platform_close(thread->connection);
+    close(thread->connection);
     wake_socket_close(&thread->wake);
     pthread_mutex_destroy(&thread->lock);
     free(thread);
