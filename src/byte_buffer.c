@@ -69,3 +69,12 @@ void byte_buffer_free(struct byte_buffer *buffer) {
     buffer->bytes = NULL;
     buffer->capacity = 0;
 }
+
+bool byte_buffer_copy(char **copy, const char *bytes, size_t length) {
+    *copy = malloc(length + 1);
+    if (*copy != NULL) {
+        memcpy(*copy, bytes, length);
+        (*copy)[length] = '\0';
+    }
+    return *copy != NULL;
+}

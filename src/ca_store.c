@@ -1,4 +1,5 @@
 #include "ca_store.h"
+#include "byte_buffer.h"
 #include "platform.h"
 
 #include <stdlib.h>
@@ -8,16 +9,7 @@
  * False when memory is short. */
 static bool copy_variable(char **copy, const char *name) {
     const char *value = getenv(name);
-    if (value == NULL || value[0] == '\0') {
-        return true;
-    }
-    size_t size = strlen(value) + 1;
-    *copy = malloc(size);
-    if (*copy == NULL) {
-        return false;
-    }
-    memcpy(*copy, value, size);
-    return true;
+    return value == NULL || value[0] == '\0' || byte_buffer_copy(copy, value, strlen(value));
 }
 
 /* Only OpenSSL and LibreSSL look certificates up by hashed name; others read all files. */
@@ -105,19 +97,6 @@ static char empty_bundle[] = "-----BEGIN CERTIFICATE-----\n"
                              "HRMBAf8EAjAAMAoGCCqGSM49BAMCAwkAMAYCAQECAQE=\n"
                              "-----END CERTIFICATE-----\n";
 
-/* The lists of revoked certificates, which only Schannel asks for, may be out of reach. The
- * system's store is trusted where libcurl names no source, which on Windows is not what OpenSSL
- * does. */
-static CURLcode set_options(CURL *easy, bool is_system_trusted) {
-    const long options =
-        CURLSSLOPT_REVOKE_BEST_EFFORT | (is_system_trusted ? CURLSSLOPT_NATIVE_CA : 0);
-    CURLcode code = curl_easy_setopt(easy, CURLOPT_SSL_OPTIONS, options);
-    if (code == CURLE_OK) {
-        code = curl_easy_setopt(easy, CURLOPT_PROXY_SSL_OPTIONS, options);
-    }
-    return code == CURLE_UNKNOWN_OPTION ? CURLE_OK : code;
-}
-
 /* Sets a source for hosts and for proxies. One that is not used, or is named beside another, may be
  * unknown to the TLS library. */
 static CURLcode set_source(CURL *easy, CURLoption option, CURLoption proxy_option,
@@ -135,12 +114,18 @@ CURLcode ca_store_configure(const struct ca_store *store, CURL *easy) {
     bool is_null_default = libcurl->version_num >= 0x081500;
     bool hides_folder = is_null_default && store->path == NULL && libcurl->capath != NULL;
     bool hides_bundle = is_null_default && store->file == NULL && libcurl->cainfo != NULL;
-    CURLcode code = set_options(easy, store->file == NULL && store->path == NULL);
+    /* The lists of revoked certificates, which only Schannel asks for, may be out of reach. The
+     * system's store is trusted where libcurl names no source, which on Windows is not what OpenSSL
+     * does. Both options may be unknown to the TLS library. */
+    bool is_system_trusted = store->file == NULL && store->path == NULL;
+    long options = CURLSSLOPT_REVOKE_BEST_EFFORT | (is_system_trusted ? CURLSSLOPT_NATIVE_CA : 0);
+    (void)curl_easy_setopt(easy, CURLOPT_SSL_OPTIONS, options);
+    (void)curl_easy_setopt(easy, CURLOPT_PROXY_SSL_OPTIONS, options);
     /* A default that is left alone may be found beside the DLL (MSYS2), not where it says. */
-    if (code != CURLE_OK || (store->file == libcurl->cainfo && store->path == libcurl->capath)) {
-        return code;
+    if (store->file == libcurl->cainfo && store->path == libcurl->capath) {
+        return CURLE_OK;
     }
-    code = set_source(easy, CURLOPT_CAINFO, CURLOPT_PROXY_CAINFO, store->file, true);
+    CURLcode code = set_source(easy, CURLOPT_CAINFO, CURLOPT_PROXY_CAINFO, store->file, true);
     if (code == CURLE_OK) {
         code = set_source(easy, CURLOPT_CAPATH, CURLOPT_PROXY_CAPATH,
                           hides_folder ? empty_folder : store->path,

@@ -51,12 +51,9 @@ int luaopen_autopilot_core(lua_State *L) {
     platform_pin_module();
     platform_occupy_standard_descriptors();
     lua_newtable(L);
-    lua_system_open(L);
-    lua_base64_open(L);
-    lua_secret_echo_open(L);
+    lua_functions_open(L);
     lua_request_open(L);
     lua_transfer_open(L);
-    lua_transfer_set_open(L);
 #if PLATFORM_HAS_TRANSFER_THREAD
     lua_transfer_thread_open(L);
 #endif

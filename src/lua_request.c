@@ -1,5 +1,6 @@
 /* core.request: a prepared request as a Lua object without methods, for transfer sets and threads
  * (lua/autopilot/types/core.lua). */
+#include "byte_buffer.h"
 #include "lua_support.h"
 
 #include <string.h>
@@ -83,10 +84,11 @@ static const char *string_field(lua_State *L, const char *name, size_t *length) 
     return text;
 }
 
-static void set_text(lua_State *L, const char *name, char **member) {
-    const char *text = string_field(L, name, NULL);
-    if (text != NULL) {
-        check(L, prepared_request_set(member, text, strlen(text)));
+/* Copies the field; `length` as above. */
+static void set_text(lua_State *L, const char *name, char **member, size_t *length) {
+    const char *text = string_field(L, name, length);
+    if (text != NULL && !byte_buffer_copy(member, text, length != NULL ? *length : strlen(text))) {
+        check(L, "not enough memory");
     }
 }
 
@@ -109,20 +111,6 @@ static void set_headers(lua_State *L, struct prepared_request *request) {
         /* A text with a NUL would be cut there: an empty name has it refused. */
         bool is_cut = strlen(name) != name_length || strlen(value) != value_length;
         check(L, prepared_request_add_header(request, is_cut ? "" : name, value));
-    }
-}
-
-static void set_body(lua_State *L, struct prepared_request *request) {
-    size_t length = 0;
-    const char *body = string_field(L, "body", &length);
-    if (body != NULL) {
-        check(L, prepared_request_set(&request->body, body, length));
-        request->body_length = length;
-        /* Never `Expect: 100-continue`, which libcurl sends for long bodies. */
-        check(L, prepared_request_add_header(request, "Expect", ""));
-    } else {
-        /* Without this libcurl would send the type of a form, though there is no body. */
-        check(L, prepared_request_add_header(request, "Content-Type", ""));
     }
 }
 
@@ -158,13 +146,13 @@ static int create(lua_State *L) {
     struct prepared_request *request = *object = prepared_request_create(method, url, &problem);
     check(L, problem);
     set_headers(L, request);
-    set_body(L, request);
     set_limits(L, request);
-    set_text(L, "ca_file", &request->ca_file);
-    set_text(L, "ca_path", &request->ca_path);
-    set_text(L, "proxy", &request->proxy);
+    set_text(L, "body", &request->body, &request->body_length);
+    set_text(L, "ca_file", &request->ca_file, NULL);
+    set_text(L, "ca_path", &request->ca_path, NULL);
+    set_text(L, "proxy", &request->proxy, NULL);
     const char *agent = string_field(L, "user_agent", NULL);
-    if (agent != NULL && agent[0] != '\0') {
+    if (agent != NULL) {
         /* Sent as a usual header: libcurl formats its own option for it twice. */
         check(L, prepared_request_add_header(request, "User-Agent", agent));
     }

@@ -1,17 +1,24 @@
-/* A transfer as Lua sees it (lua/autopilot/types/core.lua): whether it has finished, and the tables
- * of its result. The collector cancels a transfer that is still in flight. */
+/* Transfers, and the set of them that is a curl multi, as Lua sees them
+ * (lua/autopilot/types/core.lua).
+ *
+ * Transfers in flight are kept alive by the set (in its uservalue, by their address), so that an
+ * abandoned one still runs to its end while the set lives. The collector cancels one that is still
+ * in flight. */
 #include "curl_failure.h"
 #include "lua_support.h"
 #include "transfer_set.h"
 
-static const char type_name[] = "autopilot.transfer";
+static const char transfer_type[] = "autopilot.transfer";
+static const char set_type[] = "autopilot.transfer_set";
+
+/* ---- A transfer: whether it has finished, and the tables of its result ----------------------- */
 
 struct transfer *lua_transfer_new(lua_State *L) {
-    return lua_support_new_object(L, sizeof(struct transfer), type_name);
+    return lua_support_new_object(L, sizeof(struct transfer), transfer_type);
 }
 
 struct transfer *lua_transfer_check(lua_State *L, int index) {
-    return luaL_checkudata(L, index, type_name);
+    return luaL_checkudata(L, index, transfer_type);
 }
 
 static int is_finished(lua_State *L) {
@@ -114,15 +121,130 @@ static int result(lua_State *L) {
     return 2;
 }
 
-static int collect(lua_State *L) {
+static int collect_transfer(lua_State *L) {
     struct transfer *transfer = lua_transfer_check(L, 1);
     transfer_set_remove(transfer);
     transfer_free(transfer);
     return 0;
 }
 
+/* ---- A set ----------------------------------------------------------------------------------- */
+
+/* The set of the object at index 1; raises if it is closed, or made before a fork. */
+static struct transfer_set *check_set(lua_State *L) {
+    struct transfer_set **object = luaL_checkudata(L, 1, set_type);
+    if (*object == NULL) {
+        luaL_error(L, "the transfer set is closed");
+    } else if (!transfer_set_is_ours(*object)) {
+        luaL_error(L, "the transfer set belongs to the process that this one was forked from");
+    }
+    return *object;
+}
+
+static int create(lua_State *L) {
+    double concurrency = 0, unacknowledged = 0;
+    if (!lua_isnoneornil(L, 1)) {
+        luaL_checktype(L, 1, LUA_TTABLE);
+        lua_getfield(L, 1, "concurrency");
+        concurrency = luaL_optnumber(L, -1, 0);
+        lua_getfield(L, 1, "unacknowledged");
+        unacknowledged = luaL_optnumber(L, -1, 0);
+    }
+    luaL_argcheck(L, concurrency >= 0 && concurrency <= 1000000, 1, "'concurrency' out of range");
+    luaL_argcheck(L, unacknowledged >= 0 && unacknowledged <= 1000000, 1,
+                  "'unacknowledged' out of range");
+    struct transfer_set **object = lua_support_new_object(L, sizeof(void *), set_type);
+    lua_newtable(L);
+    lua_setuservalue(L, -2);
+    *object = transfer_set_create((unsigned)concurrency, unacknowledged);
+    if (*object == NULL) {
+        return luaL_error(L, "transfer_set: not enough memory or descriptors");
+    }
+    return 1;
+}
+
+static int add(lua_State *L) {
+    enum { SET = 1, REQUEST, ATTEMPT, TOKEN, ID, TRANSFER, KEPT };
+    struct transfer_set *set = check_set(L);
+    struct prepared_request *request = lua_request_check(L, REQUEST);
+    struct transfer_attempt attempt;
+    lua_settop(L, ATTEMPT);
+    lua_request_check_attempt(L, ATTEMPT, &attempt); /* pushes TOKEN and ID */
+    struct transfer *transfer = lua_transfer_new(L);
+    lua_getuservalue(L, SET);
+    lua_pushlightuserdata(L, transfer);
+    lua_pushvalue(L, TRANSFER);
+    lua_rawset(L, KEPT);
+    transfer_init(transfer, request, &attempt);
+    transfer_set_add(set, transfer);
+    lua_settop(L, TRANSFER);
+    return 1;
+}
+
+static int step(lua_State *L) {
+    struct transfer_set *set = check_set(L);
+    lua_pushinteger(L, transfer_set_step(set, luaL_optnumber(L, 2, 0)));
+    return 1;
+}
+
+static int is_due(lua_State *L) {
+    lua_pushboolean(L, transfer_set_is_due(check_set(L)));
+    return 1;
+}
+
+/* Stops keeping the transfer alive. Assigning nil allocates nothing, so it cannot fail. */
+static void let_go(lua_State *L, int kept, struct transfer *transfer) {
+    lua_pushlightuserdata(L, transfer);
+    lua_pushnil(L);
+    lua_rawset(L, kept);
+}
+
+static int take(lua_State *L) {
+    enum { SET = 1, KEPT, TRANSFER };
+    struct transfer_set *set = check_set(L);
+    lua_settop(L, SET);
+    struct transfer *transfer = transfer_set_take(set);
+    if (transfer == NULL) {
+        return 0;
+    }
+    lua_getuservalue(L, SET);
+    lua_pushlightuserdata(L, transfer);
+    lua_rawget(L, KEPT);
+    let_go(L, KEPT, transfer);
+    return 1;
+}
+
+static int discard(lua_State *L) {
+    enum { SET = 1, TRANSFER, KEPT };
+    struct transfer_set **object = luaL_checkudata(L, SET, set_type);
+    struct transfer *transfer = lua_transfer_check(L, TRANSFER);
+    lua_settop(L, TRANSFER);
+    if (*object == NULL) {
+        return 0; /* a set that is closed has given it up already */
+    }
+    check_set(L);
+    lua_getuservalue(L, SET);
+    transfer_set_remove(transfer);
+    let_go(L, KEPT, transfer);
+    return 0;
+}
+
+static int close(lua_State *L) {
+    struct transfer_set **object = luaL_checkudata(L, 1, set_type);
+    transfer_set_destroy(*object);
+    *object = NULL;
+    return 0;
+}
+
 void lua_transfer_open(lua_State *L) {
-    static const luaL_Reg methods[] = {
+    static const luaL_Reg transfer_methods[] = {
         {"is_finished", is_finished}, {"result", result}, {NULL, NULL}};
-    lua_support_new_type(L, type_name, collect, methods);
+    static const luaL_Reg set_methods[] = {
+        {"add", add},     {"step", step},     {"take", take}, {"discard", discard},
+        {"close", close}, {"is_due", is_due}, {NULL, NULL},
+    };
+    static const luaL_Reg functions[] = {{"transfer_set", create}, {NULL, NULL}};
+    lua_support_new_type(L, transfer_type, collect_transfer, transfer_methods);
+    lua_support_new_type(L, set_type, close, set_methods);
+    lua_support_set_functions(L, functions);
 }

@@ -48,12 +48,10 @@ bool platform_is_connected(intptr_t socket);
 enum { PLATFORM_AT_END = -1, PLATFORM_UNREADABLE = -2 };
 long platform_read_waiting(FILE *stream, void *memory, size_t room);
 
-/* Makes exec close the socket, so that no program that this process starts inherits it. */
-void platform_close_on_exec(intptr_t socket);
-
-/* Makes the system close the connection of the TCP socket when data that was sent over it has not
- * been acknowledged for so many seconds, also while it connects. Does nothing except on Linux. */
-void platform_limit_unacknowledged(intptr_t socket, double seconds);
+/* Makes exec close the TCP socket, so that no program that this process starts inherits it. On
+ * Linux the system also closes its connection when data that was sent over it, also to connect, has
+ * not been acknowledged for so many seconds; 0: no limit. */
+void platform_set_up_socket(intptr_t socket, double unacknowledged);
 
 /* Opens those of the descriptors 0 to 2 that are closed, so that no socket gets their numbers, into
  * which the program would then print. Reading from or writing to them fails as before. */
@@ -125,9 +123,6 @@ void platform_unlock(void);
 /* Adds to a count that several threads change, and returns the new value. What a thread wrote
  * before is seen by one that reads the count afterwards. */
 long platform_add(long *count, long change);
-
-/* Closes the descriptor, unless it is -1. POSIX only. */
-void platform_close(int descriptor);
 
 /* How many files and sockets this process may have open; 0 when unknown. */
 long platform_descriptor_limit(void);

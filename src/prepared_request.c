@@ -42,6 +42,10 @@ static const char *check_url(CURLU *url, bool *is_plaintext) {
     return is_allowed ? NULL : code == CURLUE_OUT_OF_MEMORY ? no_memory : bad_url;
 }
 
+/* Headers that libcurl would send: the first because of CURLOPT_ACCEPT_ENCODING, set below; for
+ * long bodies the second; the type of a form, also without a body. */
+static const char *const unwanted[] = {"Accept-Encoding", "Expect", "Content-Type"};
+
 struct prepared_request *prepared_request_create(const char *method, const char *url,
                                                  const char **problem) {
     struct prepared_request *request = calloc(1, sizeof *request);
@@ -61,9 +65,8 @@ struct prepared_request *prepared_request_create(const char *method, const char 
                    : code == CURLUE_OUT_OF_MEMORY ? no_memory
                                                   : bad_url;
     }
-    if (*problem == NULL) {
-        /* Without this CURLOPT_ACCEPT_ENCODING, set below, would ask for compressed answers. */
-        *problem = prepared_request_add_header(request, "Accept-Encoding", "");
+    for (size_t i = 0; i < sizeof unwanted / sizeof *unwanted && *problem == NULL; i++) {
+        *problem = prepared_request_add_header(request, unwanted[i], "");
     }
     if (*problem != NULL) {
         prepared_request_release(request);
@@ -127,16 +130,6 @@ const char *prepared_request_add_header(struct prepared_request *request, const 
         return no_memory;
     }
     request->headers = longer;
-    return NULL;
-}
-
-const char *prepared_request_set(char **member, const char *text, size_t length) {
-    *member = malloc(length + 1);
-    if (*member == NULL) {
-        return no_memory;
-    }
-    memcpy(*member, text, length);
-    (*member)[length] = '\0';
     return NULL;
 }
 

@@ -43,9 +43,6 @@ void prepared_request_release(struct prepared_request *request);
 const char *prepared_request_add_header(struct prepared_request *request, const char *name,
                                         const char *value);
 
-/* Copies text, which may contain any byte, into a member of a request that is NULL. */
-const char *prepared_request_set(char **member, const char *text, size_t length);
-
 /* Sets an option of the handle `easy` unless an earlier one was refused; `code` holds the first
  * refusal. */
 #define SET(option, value) (code = code == CURLE_OK ? curl_easy_setopt(easy, option, value) : code)

@@ -3,7 +3,7 @@
 #define CURL_DISABLE_DEPRECATION
 
 #include "socket_watch.h"
-#include "connection_use.h"
+#include "connections.h"
 #include "platform.h"
 
 #include <stdlib.h>
@@ -40,7 +40,7 @@ static void drop(struct socket_watch *watch, size_t index) {
 static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, void *place) {
     struct socket_watch *watch = context;
     size_t index = (size_t)(uintptr_t)place;
-    connection_use_note_socket(easy, socket, what);
+    connections_note_socket(easy, socket, what);
     if (what == CURL_POLL_REMOVE) {
         if (index > 0) {
             drop(watch, index - 1);

@@ -17,7 +17,7 @@ struct socket_watch {
 };
 
 /* Initialises zeroed memory. Makes a multi whose sockets are reported to the watch and to
- * connection_use. False when memory or descriptors are short; free it even then. */
+ * connections. False when memory or descriptors are short; free it even then. */
 bool socket_watch_init(struct socket_watch *watch);
 
 /* Frees the multi too. */

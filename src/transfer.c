@@ -1,5 +1,5 @@
 #include "transfer.h"
-#include "connection_use.h"
+#include "connections.h"
 #include "curl_failure.h"
 #include "platform.h"
 
@@ -20,7 +20,7 @@ void transfer_discard_answer(struct transfer *transfer) {
 static size_t on_header_line(char *line, size_t size, size_t count, void *context) {
     struct transfer *transfer = ((struct transfer_handle *)context)->transfer;
     bool begins_http1 = size * count > 7 && memcmp(line, "HTTP/1.", 7) == 0;
-    if (transfer->is_shared || (begins_http1 && !connection_use_is_sole(transfer))) {
+    if (transfer->is_shared || (begins_http1 && !connections_is_sole(transfer))) {
         return 0;
     }
     enum byte_buffer_status status = response_head_add_line(&transfer->head, line, size * count);
@@ -44,8 +44,8 @@ static size_t on_body_bytes(char *bytes, size_t size, size_t count, void *contex
     return status == BYTE_BUFFER_OK ? size * count : 0;
 }
 
-/* Writes the headers of this attempt, each ended by NUL, and links them before the request's. */
-static CURLcode link_headers(struct transfer *transfer, const struct transfer_attempt *attempt) {
+void transfer_init(struct transfer *transfer, struct prepared_request *request,
+                   const struct transfer_attempt *attempt) {
     char number[16];
     bool is_retry = attempt->retry_attempt > 0;
     int digits = is_retry ? snprintf(number, sizeof number, "%u", attempt->retry_attempt) : 0;
@@ -58,25 +58,31 @@ static CURLcode link_headers(struct transfer *transfer, const struct transfer_at
         {"client-request-id: ", attempt->client_request_id, attempt->client_request_id_length},
         {"retry-attempt: ", is_retry ? number : NULL, (size_t)digits},
     };
-    struct transfer_handle *handle = transfer->handle;
-    struct byte_buffer *text = &handle->own_headers;
     const size_t prefixes = 100; /* more than those and the number need */
     size_t room = prefixes + attempt->token_length + attempt->client_request_id_length;
+    struct byte_buffer *text = &transfer->header_text;
+    transfer->request = prepared_request_retain(request);
+    transfer->connect_timeout = attempt->connect_timeout;
+    transfer->total_timeout = attempt->total_timeout;
+    transfer->send_by = attempt->send_by;
+    byte_buffer_init(&transfer->body, request->max_body);
+    response_head_init(&transfer->head, longest_head);
+    byte_buffer_init(text, room);
     if (byte_buffer_reserve(text, room) != BYTE_BUFFER_OK) {
-        return CURLE_OUT_OF_MEMORY;
+        transfer->code = CURLE_OUT_OF_MEMORY;
+        return;
     }
-    struct curl_slist *next = handle->request->headers;
+    transfer->first_header = request->headers;
     for (size_t i = TRANSFER_OWN_HEADERS; i-- > 0;) {
         if (wanted[i].value != NULL) {
-            handle->headers[i].data = text->bytes + text->length;
-            handle->headers[i].next = next;
-            next = &handle->headers[i];
+            transfer->headers[i].data = text->bytes + text->length;
+            transfer->headers[i].next = transfer->first_header;
+            transfer->first_header = &transfer->headers[i];
             byte_buffer_add(text, wanted[i].prefix, strlen(wanted[i].prefix));
             byte_buffer_add(text, wanted[i].value, wanted[i].length);
             byte_buffer_add(text, "", 1);
         }
     }
-    return curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER, next);
 }
 
 /* Milliseconds for libcurl, rounded up: from 1, as 0 would mean "no limit", to a day. */
@@ -114,7 +120,7 @@ CURLcode transfer_handle_configure(struct transfer_handle *handle,
     if (code == CURLE_OK) {
         code = curl_trace_configure(&handle->trace, easy);
     }
-    return code == CURLE_OK ? connection_use_configure(handle) : code;
+    return code == CURLE_OK ? connections_configure(handle) : code;
 }
 
 struct transfer_handle *transfer_handle_create(struct connections *connections) {
@@ -123,7 +129,6 @@ struct transfer_handle *transfer_handle_create(struct connections *connections) 
         return NULL;
     }
     handle->connections = connections;
-    byte_buffer_init(&handle->own_headers, (size_t)-1);
     handle->easy = curl_easy_init();
     if (handle->easy == NULL) {
         transfer_handle_free(handle);
@@ -136,26 +141,22 @@ void transfer_handle_free(struct transfer_handle *handle) {
     if (handle != NULL) {
         curl_easy_cleanup(handle->easy);
         prepared_request_release(handle->request);
-        byte_buffer_free(&handle->own_headers);
         free(handle);
     }
 }
 
-CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *handle,
-                          const struct transfer_attempt *attempt) {
+CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *handle) {
+    CURL *easy = handle->easy;
+    CURLcode code = CURLE_OK;
     handle->transfer = transfer;
     handle->has_new_socket = handle->is_connected = false;
     handle->connection = 0;
     handle->trace = (struct curl_trace){0};
     transfer->handle = handle;
-    transfer->send_by = attempt->send_by;
-    byte_buffer_init(&transfer->body, handle->request->max_body);
-    response_head_init(&transfer->head, longest_head);
-    CURL *easy = handle->easy;
-    CURLcode code = link_headers(transfer, attempt);
+    SET(CURLOPT_HTTPHEADER, transfer->first_header);
     SET(CURLOPT_ERRORBUFFER, transfer->message);
-    SET(CURLOPT_CONNECTTIMEOUT_MS, to_milliseconds(attempt->connect_timeout));
-    SET(CURLOPT_TIMEOUT_MS, to_milliseconds(attempt->total_timeout));
+    SET(CURLOPT_CONNECTTIMEOUT_MS, to_milliseconds(transfer->connect_timeout));
+    SET(CURLOPT_TIMEOUT_MS, to_milliseconds(transfer->total_timeout));
     if (handle->may_use_environment) {
         SET(CURLOPT_VERBOSE, 1L);
     }
@@ -294,9 +295,17 @@ static void note_failure(struct transfer *transfer) {
     }
 }
 
+/* Wipes the token, and releases the request. */
+static void forget_request(struct transfer *transfer) {
+    byte_buffer_free(&transfer->header_text);
+    prepared_request_release(transfer->request);
+    transfer->request = NULL;
+}
+
 struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code) {
     struct transfer_handle *handle = transfer->handle;
     transfer->finished = true;
+    forget_request(transfer);
     if (handle == NULL) { /* memory was short */
         transfer->code = code;
         transfer->failed_stage = "connect";
@@ -316,7 +325,6 @@ struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code
     }
     curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER, NULL);
     curl_easy_setopt(handle->easy, CURLOPT_ERRORBUFFER, NULL);
-    byte_buffer_clear(&handle->own_headers);
     handle->transfer = NULL;
     transfer->handle = NULL;
     return handle;
@@ -331,6 +339,7 @@ bool transfer_is_complete(const struct transfer *transfer) {
 }
 
 void transfer_free(struct transfer *transfer) {
+    forget_request(transfer);
     byte_buffer_free(&transfer->body);
     byte_buffer_free(&transfer->facts);
     response_head_free(&transfer->head);

@@ -11,7 +11,7 @@
 #include "prepared_request.h"
 #include "response_head.h"
 
-/* What one attempt adds to its prepared request. All text is copied. */
+/* What one attempt adds to its prepared request. */
 struct transfer_attempt {
     const char *token; /* NULL: no Authorization header */
     size_t token_length;
@@ -48,17 +48,19 @@ struct transfer_handle {
     uint64_t connection;              /* id of the connection that was used last */
     bool has_new_socket;              /* one was opened, and no request was sent over it yet */
     bool is_connected;                /* a socket of this transfer was connected */
-    struct curl_slist headers[TRANSFER_OWN_HEADERS]; /* the attempt's, before the request's */
-    struct byte_buffer own_headers; /* their text, with the token; wiped after each attempt */
-    struct transfer_handle *next;   /* among the set's idle ones */
+    struct transfer_handle *next;     /* among the set's idle ones */
 };
 
 struct transfer {
-    struct transfer_handle *handle; /* NULL before the start and after the end */
+    struct prepared_request *request;                /* a reference, until the end */
+    struct curl_slist headers[TRANSFER_OWN_HEADERS]; /* the attempt's, before the request's */
+    struct curl_slist *first_header;
+    struct byte_buffer header_text; /* each ended by NUL, with the token; wiped at the end */
+    double connect_timeout, total_timeout, send_by; /* as in the attempt */
+    struct transfer_handle *handle;                 /* NULL before the start and after the end */
     struct response_head head;
     struct byte_buffer body;
     unsigned sends;      /* how often the request may have been put on the wire */
-    double send_by;      /* on platform_clock: the request is not sent later; 0: no limit */
     uint64_t connection; /* id of the one over which it was sent; 0: none, or it has ended */
     bool is_refused;     /* its connection could not be used, and nothing was sent */
     unsigned times_busy; /* how often, because another transfer waits for its answer there */
@@ -66,7 +68,7 @@ struct transfer {
                        other */
     const char *overflow; /* a text that says what was too large to be kept; NULL: nothing */
     bool finished;
-    CURLcode code;
+    CURLcode code;     /* before the start: not CURLE_OK if it cannot start */
     long http_version; /* CURL_HTTP_VERSION_..., 0 when no answer came */
     const char *failed_stage;
     double timings[TRANSFER_PHASES];
@@ -91,10 +93,14 @@ CURLcode transfer_handle_configure(struct transfer_handle *handle,
 /* Frees an idle handle. NULL is allowed. */
 void transfer_handle_free(struct transfer_handle *handle);
 
-/* Prepares the transfer (zeroed memory) for one attempt at the handle's request. Not CURLE_OK when
- * memory is short. The token and the id must be header text. */
-CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *handle,
-                          const struct transfer_attempt *attempt);
+/* Makes a transfer, in zeroed memory, for one attempt at the request. It copies the token and the
+ * id, which must be header text. It must not be moved before its end. */
+void transfer_init(struct transfer *transfer, struct prepared_request *request,
+                   const struct transfer_attempt *attempt);
+
+/* Gives the transfer a handle that is configured for its request. Not CURLE_OK if libcurl refuses
+ * an option. */
+CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *handle);
 
 /* Records how the exchange ended, wipes the token, and returns the handle, which is then idle and
  * has no pointer into the transfer. A transfer without a handle records `code` as the reason. */

@@ -1,6 +1,5 @@
 #include "transfer_set.h"
-#include "connection_limits.h"
-#include "connection_use.h"
+#include "connections.h"
 #include "platform.h"
 #include "socket_watch.h"
 
@@ -38,7 +37,6 @@ struct transfer_set {
     struct transfer_list finished; /* in the order they finished */
     struct transfer_handle *idle;  /* the one used last comes first */
     unsigned idle_count;
-    struct connection_limits limits;
     struct socket_watch watch;
     struct connections connections;
     int in_flight_count;
@@ -61,19 +59,19 @@ static void take_out(struct transfer_list *list, struct transfer *transfer) {
     transfer->previous = transfer->next = NULL;
 }
 
-struct transfer_set *transfer_set_create(unsigned concurrency) {
+struct transfer_set *transfer_set_create(unsigned concurrency, double unacknowledged) {
     struct transfer_set *set = calloc(1, sizeof *set);
     if (set == NULL) {
         return NULL;
     }
     set->process_id = platform_process_id();
     set->next_check = never;
-    connections_init(&set->connections);
     if (!socket_watch_init(&set->watch)) {
         transfer_set_destroy(set);
         return NULL;
     }
-    connection_limits_set(&set->limits, set->watch.multi, concurrency);
+    connections_init(&set->connections, set->watch.multi, concurrency);
+    set->connections.unacknowledged = unacknowledged;
     return set;
 }
 
@@ -110,7 +108,7 @@ static CURLcode take_handle(struct transfer_set *set, struct prepared_request *r
 }
 
 static void return_handle(struct transfer_set *set, struct transfer_handle *handle) {
-    if (set->idle_count < MOST_IDLE || set->idle_count < set->limits.concurrency) {
+    if (set->idle_count < MOST_IDLE || set->idle_count < set->connections.concurrency) {
         handle->next = set->idle;
         set->idle = handle;
         set->idle_count++;
@@ -126,14 +124,14 @@ static void check_by(struct transfer_set *set, double time) {
     }
 }
 
-void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
-                      struct prepared_request *request, const struct transfer_attempt *attempt) {
+void transfer_set_add(struct transfer_set *set, struct transfer *transfer) {
     struct transfer_handle *handle;
-    CURLcode code = take_handle(set, request, &handle);
+    CURLcode code = transfer->code;
     transfer->set = set;
+    code = code == CURLE_OK ? take_handle(set, transfer->request, &handle) : code;
     if (code == CURLE_OK) {
-        connection_limits_apply(&set->limits, request, handle->easy);
-        code = transfer_prepare(transfer, handle, attempt);
+        connections_begin(&set->connections, transfer->request, handle->easy);
+        code = transfer_prepare(transfer, handle);
     }
     if (code == CURLE_OK && curl_multi_add_handle(set->watch.multi, handle->easy) != CURLM_OK) {
         code = CURLE_OUT_OF_MEMORY;
@@ -142,7 +140,7 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
         append(&set->in_flight, transfer);
         set->in_flight_count++;
         double now = platform_clock();
-        transfer->deadline = now + attempt->total_timeout + grace_seconds;
+        transfer->deadline = now + transfer->total_timeout + grace_seconds;
         check_by(set, transfer->deadline);
         check_by(set, now + check_seconds);
     } else {
@@ -158,10 +156,9 @@ static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode
     if (--set->in_flight_count == 0) {
         set->next_check = never;
     }
-    connection_use_end(transfer->handle);
+    connections_end(transfer->handle, set->in_flight_count);
     curl_multi_remove_handle(set->watch.multi, transfer->handle->easy);
     return_handle(set, transfer_finish(transfer, code));
-    connection_limits_note(&set->limits, transfer->http_version, set->in_flight_count);
     append(&set->finished, transfer);
     set->has_news = true;
 }
@@ -175,7 +172,7 @@ static bool restart(struct transfer_set *set, struct transfer *transfer, CURLcod
     }
     transfer->is_refused = false;
     if (transfer->times_busy > 1) { /* once may be chance */
-        connection_limits_end_sharing(&set->limits);
+        connections_end_sharing(&set->connections);
     }
     CURL *easy = transfer->handle->easy;
     curl_multi_remove_handle(set->watch.multi, easy);
@@ -241,7 +238,7 @@ int transfer_set_perform(struct transfer_set *set) {
             finish(set, transfer, code);
         }
         if (transfer->is_shared) {
-            connection_limits_end_sharing(&set->limits);
+            connections_end_sharing(&set->connections);
             must_check = true; /* the others on its connection are to end now */
         }
     }
@@ -326,10 +323,6 @@ void transfer_set_remove(struct transfer *transfer) {
     transfer->set = NULL;
 }
 
-void transfer_set_limit_unacknowledged(struct transfer_set *set, double seconds) {
-    set->connections.unacknowledged = seconds;
-}
-
 void transfer_set_destroy(struct transfer_set *set) {
     if (set == NULL) {
         return;
@@ -349,6 +342,6 @@ void transfer_set_destroy(struct transfer_set *set) {
         set->idle = next;
     }
     socket_watch_free(&set->watch);
-    connections_free(&set->connections);
+    free(set->connections.http1);
     free(set);
 }

@@ -10,23 +10,18 @@
 struct transfer_set;
 
 /* Makes a set for this many transfers at a time; 0: for a few. If many are expected, up to 100 of
- * them share a connection over HTTP/2; over HTTP/1.x each has its own. NULL if memory is short. */
-struct transfer_set *transfer_set_create(unsigned concurrency);
-
-/* Limits how long the system tries to deliver a request: it closes a connection when the other end,
- * which may be a proxy, has not acknowledged data for so many seconds. Applies to connections that
- * are opened later. Has no effect where the system is not Linux. */
-void transfer_set_limit_unacknowledged(struct transfer_set *set, double seconds);
+ * them share a connection over HTTP/2; over HTTP/1.x each has its own. Linux closes a connection
+ * when the other end, which may be a proxy, has not acknowledged data for `unacknowledged` seconds;
+ * 0: no limit. NULL if memory is short. */
+struct transfer_set *transfer_set_create(unsigned concurrency, double unacknowledged);
 
 /* Ends every transfer that is still in the set as failed, and closes all connections. NULL is
  * allowed. In a forked child nothing is closed, because closing would send messages on connections
  * that the parent still uses; the memory is not freed then. */
 void transfer_set_destroy(struct transfer_set *set);
 
-/* Starts an attempt at the request, in a transfer of zeroed memory. If it cannot start, the
- * transfer is finished, with nothing sent. */
-void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
-                      struct prepared_request *request, const struct transfer_attempt *attempt);
+/* Starts the transfer. If it cannot start, it is finished, with nothing sent. */
+void transfer_set_add(struct transfer_set *set, struct transfer *transfer);
 
 /* Waits until the set is due, is woken, or the time is over. If the system refuses to wait, it
  * sleeps for some milliseconds. */

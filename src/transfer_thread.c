@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "platform.h"
 #include "transfer_set.h"
@@ -29,9 +30,6 @@ static const double beat_seconds = 0.5;
 struct job {
     struct transfer transfer; /* first, so that a pointer to it is one to its job */
     unsigned long number;
-    struct prepared_request *request; /* a reference */
-    struct transfer_attempt attempt;  /* its texts are in `texts` */
-    struct byte_buffer texts;
     struct job *next;
 };
 
@@ -58,40 +56,9 @@ struct transfer_thread {
 
 /* ---- Jobs ------------------------------------------------------------------------------------ */
 
-/* Copies a text of the attempt, for which there is room. */
-static void copy_text(struct byte_buffer *texts, const char **text, size_t length) {
-    if (*text != NULL) {
-        byte_buffer_add(texts, *text, length);
-        *text = texts->bytes + texts->length - length;
-    }
-}
-
-/* A job for an attempt at the request, with copies of its texts; NULL when memory is short. */
-static struct job *job_create(unsigned long number, struct prepared_request *request,
-                              const struct transfer_attempt *attempt) {
-    struct job *job = calloc(1, sizeof *job);
-    if (job == NULL) {
-        return NULL;
-    }
-    size_t room = attempt->token_length + attempt->client_request_id_length + 1;
-    byte_buffer_init(&job->texts, room);
-    if (byte_buffer_reserve(&job->texts, room) != BYTE_BUFFER_OK) {
-        free(job);
-        return NULL;
-    }
-    job->number = number;
-    job->attempt = *attempt;
-    copy_text(&job->texts, &job->attempt.token, attempt->token_length);
-    copy_text(&job->texts, &job->attempt.client_request_id, attempt->client_request_id_length);
-    job->request = prepared_request_retain(request);
-    return job;
-}
-
 /* Frees a job that is in no list; its transfer must not be in a set. NULL is allowed. */
 static void job_free(struct job *job) {
     if (job != NULL) {
-        byte_buffer_free(&job->texts);
-        prepared_request_release(job->request);
         transfer_free(&job->transfer);
         free(job);
     }
@@ -125,10 +92,12 @@ static struct job *take_out(struct transfer_thread *thread, enum list list, unsi
 unsigned long transfer_thread_submit(struct transfer_thread *thread,
                                      struct prepared_request *request,
                                      const struct transfer_attempt *attempt) {
-    struct job *job = job_create(++thread->last_number, request, attempt);
+    struct job *job = calloc(1, sizeof *job);
     if (job == NULL) {
         return 0;
     }
+    job->number = ++thread->last_number;
+    transfer_init(&job->transfer, request, attempt);
     pthread_mutex_lock(&thread->lock);
     put(thread, SUBMITTED, job);
     transfer_set_wake(thread->set);
@@ -168,7 +137,7 @@ bool transfer_thread_discard(struct transfer_thread *thread, unsigned long numbe
 
 /* Closes the connection that bytes were sent to, and takes this one. The lock must be held. */
 static void set_connection(struct transfer_thread *thread, int connection) {
-    platform_close(thread->connection);
+    close(thread->connection);
     thread->connection = connection;
     thread->has_notified = false;
 }
@@ -205,9 +174,7 @@ static void apply_changes(struct transfer_thread *thread) {
         }
         pthread_mutex_unlock(&thread->lock);
         if (submitted != NULL) {
-            transfer_set_add(thread->set, &submitted->transfer, submitted->request,
-                             &submitted->attempt);
-            byte_buffer_free(&submitted->texts);
+            transfer_set_add(thread->set, &submitted->transfer);
         }
         if (discarded != NULL) {
             transfer_set_remove(&discarded->transfer);
@@ -283,7 +250,7 @@ static void close_unused_connections(struct transfer_thread *thread, int in_flig
     if (thread->last_use == 0 || now - thread->last_use < thread->unused_seconds) {
         return;
     }
-    struct transfer_set *set = transfer_set_create(usual_concurrency), *unused = set;
+    struct transfer_set *set = transfer_set_create(usual_concurrency, 0), *unused = set;
     pthread_mutex_lock(&thread->lock);
     if (set != NULL && thread->lists[SUBMITTED] == NULL) { /* that one has woken the present set */
         unused = thread->set;
@@ -346,7 +313,7 @@ static void destroy(struct transfer_thread *thread) {
             job_free(take_out(thread, list, 0));
         }
     }
-    platform_close(thread->connection);
+    close(thread->connection);
     wake_socket_close(&thread->wake);
     pthread_mutex_destroy(&thread->lock);
     free(thread);
@@ -362,7 +329,7 @@ struct transfer_thread *transfer_thread_start(double unused_seconds, const char 
     thread->wake.listener = thread->wake.node = thread->connection = -1;
     thread->process_id = platform_process_id();
     thread->unused_seconds = unused_seconds;
-    thread->set = transfer_set_create(usual_concurrency);
+    thread->set = transfer_set_create(usual_concurrency, 0);
     if (thread->set != NULL) {
         if (!transfer_set_wake(thread->set)) {
             *problem = "libcurl cannot wake a thread";

@@ -3,7 +3,6 @@
 #define _DARWIN_C_SOURCE 1
 
 #include "wake_socket.h"
-#include "platform.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -60,11 +59,11 @@ int wake_socket_accept(const struct wake_socket *wake) {
     int last = -1, next;
     while ((next = with_flags(accept4(wake->listener, NULL, NULL, FLAGS))) >= 0) {
         bool is_ours = is_from_us(next);
-        platform_close(is_ours ? last : next);
+        close(is_ours ? last : next);
         last = is_ours ? next : last;
     }
     if (errno != EAGAIN && errno != EWOULDBLOCK) { /* the last one still waits */
-        platform_close(last);
+        close(last);
         return -1;
     }
     return last;
@@ -116,8 +115,8 @@ static bool is_reachable(const struct wake_socket *wake) {
     if (client >= 0 && connect(client, (const struct sockaddr *)&address, sizeof address) == 0) {
         server = wake_socket_accept(wake);
     }
-    platform_close(client);
-    platform_close(server);
+    close(client);
+    close(server);
     return server >= 0;
 }
 
@@ -132,7 +131,7 @@ static void hide(struct wake_socket *wake) {
         hidden.folder[0] = '\0';
         *wake = hidden;
     } else {
-        platform_close(hidden.node);
+        close(hidden.node);
     }
 #else
     (void)wake;
@@ -157,8 +156,8 @@ bool wake_socket_open(struct wake_socket *wake, const char **problem) {
 }
 
 void wake_socket_close(struct wake_socket *wake) {
-    platform_close(wake->listener);
-    platform_close(wake->node);
+    close(wake->listener);
+    close(wake->node);
     wake->listener = wake->node = -1;
     if (wake->folder[0] != '\0') {
         remove_folder(wake);

@@ -18,11 +18,9 @@ static struct prepared_request *prepare(const char *url, const char *user_agent,
     }
     request->max_body = 1024 * 1024;
     bool made = prepared_request_add_header(request, "Accept", "application/json") == NULL &&
-                prepared_request_add_header(request, "Content-Type", "") == NULL &&
                 prepared_request_add_header(request, "User-Agent", user_agent) == NULL &&
-                prepared_request_set(&request->proxy, "", 0) == NULL &&
-                (ca_file == NULL ||
-                 prepared_request_set(&request->ca_file, ca_file, strlen(ca_file)) == NULL);
+                byte_buffer_copy(&request->proxy, "", 0) &&
+                (ca_file == NULL || byte_buffer_copy(&request->ca_file, ca_file, strlen(ca_file)));
     if (!made) {
         prepared_request_release(request);
         return NULL;
@@ -45,7 +43,8 @@ static bool call(struct transfer_set *set, struct prepared_request *request, con
         .total_timeout = 60,
     };
     struct transfer transfer = {0};
-    transfer_set_add(set, &transfer, request, &attempt);
+    transfer_init(&transfer, request, &attempt);
+    transfer_set_add(set, &transfer);
     while (!transfer.finished) {
         transfer_set_step(set, 0.5);
     }
@@ -62,7 +61,7 @@ int main(int argc, char **argv) {
     }
     curl_global_init(CURL_GLOBAL_DEFAULT);
     struct prepared_request *request = prepare(argv[1], argv[4], argc > 5 ? argv[5] : NULL);
-    struct transfer_set *set = transfer_set_create(0);
+    struct transfer_set *set = transfer_set_create(0, 0);
     if (request == NULL || set == NULL) {
         return 2;
     }

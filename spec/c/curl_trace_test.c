@@ -87,10 +87,11 @@ static void check_asked(const char *variable, const char *no_proxy, bool is_aske
     snprintf(told, sizeof told, "(proxy set by %s)", variable);
     setenv(variable, url, 1);
     setenv("no_proxy", no_proxy, 1);
-    struct transfer_set *set = transfer_set_create(0);
+    struct transfer_set *set = transfer_set_create(0, 0);
     struct transfer transfer = {0};
     struct prepared_request *request = request_for("https", "localhost", 1);
-    transfer_set_add(set, &transfer, request, &usual);
+    transfer_init(&transfer, request, &usual);
+    transfer_set_add(set, &transfer);
     CHECK(finish_transfer(set, &transfer, &proxy));
     CHECK_ABOUT((proxy.client_count > 0) == is_asked, no_proxy, strlen(no_proxy));
     CHECK((strcmp(transfer.failed_stage, "proxy") == 0) == is_asked);
@@ -120,10 +121,11 @@ static void knows_one_that_is_dead(void) {
     char url[64];
     snprintf(url, sizeof url, "http://127.0.0.1:%d", none.port);
     setenv("ALL_PROXY", url, 1);
-    struct transfer_set *set = transfer_set_create(0);
+    struct transfer_set *set = transfer_set_create(0, 0);
     struct transfer transfer = {0};
     struct prepared_request *request = request_for("https", "graph.example.test", none.port);
-    transfer_set_add(set, &transfer, request, &usual);
+    transfer_init(&transfer, request, &usual);
+    transfer_set_add(set, &transfer);
     while (!transfer.finished) {
         transfer_set_step(set, 0.1);
     }
@@ -145,9 +147,10 @@ static void knows_that_one_speaks_socks(void) {
     char url[64];
     snprintf(url, sizeof url, "SOCKS5h://127.0.0.1:%d", proxy.port);
     setenv("all_proxy", url, 1);
-    struct transfer_set *set = transfer_set_create(0);
+    struct transfer_set *set = transfer_set_create(0, 0);
     struct prepared_request *request = request_for("https", "graph.example.test", 443);
-    transfer_set_add(set, &transfer, request, &usual);
+    transfer_init(&transfer, request, &usual);
+    transfer_set_add(set, &transfer);
     size_t greeted = 0, asked = 0;
     while (!transfer.finished) {
         transfer_set_step(set, 0.001);

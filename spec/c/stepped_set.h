@@ -28,7 +28,8 @@ static inline bool finish_transfer(struct transfer_set *set, const struct transf
 static inline int exchange(struct transfer_set *set, struct prepared_request *request,
                            struct peer *peer) {
     struct transfer transfer = {0};
-    transfer_set_add(set, &transfer, request, &usual);
+    transfer_init(&transfer, request, &usual);
+    transfer_set_add(set, &transfer);
     CHECK(finish_transfer(set, &transfer, peer));
     transfer_set_remove(&transfer);
     int status = transfer_status(&transfer);

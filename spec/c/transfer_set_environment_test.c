@@ -22,10 +22,10 @@ static void sends_no_plain_http_through_a_proxy(void) {
     peer_open(&peer, no_content);
     peer_open(&proxy, "HTTP/1.1 500 Proxy\r\n\r\n");
     set_proxies(names, 4, &proxy);
-    struct transfer_set *set = transfer_set_create(0);
+    struct transfer_set *set = transfer_set_create(0, 0);
     struct prepared_request *request = request_to(&peer);
     CHECK(exchange(set, request, &peer) == 204);
-    CHECK(prepared_request_set(&request->proxy, "http://127.0.0.1:1", 18) == NULL);
+    CHECK(byte_buffer_copy(&request->proxy, "http://127.0.0.1:1", 18));
     CHECK(exchange(set, request, &peer) == 204);
     peer_step(&proxy);
     CHECK(proxy.client_count == 0);
@@ -40,11 +40,12 @@ static void sends_no_plain_http_through_a_proxy(void) {
  */
 static const char *ask_in_vain(struct peer *proxy, struct prepared_request *request,
                                double seconds) {
-    struct transfer_set *set = transfer_set_create(0);
+    struct transfer_set *set = transfer_set_create(0, 0);
     struct transfer transfer = {0};
     struct transfer_attempt attempt = usual;
     attempt.connect_timeout = attempt.total_timeout = seconds;
-    transfer_set_add(set, &transfer, request, &attempt);
+    transfer_init(&transfer, request, &attempt);
+    transfer_set_add(set, &transfer);
     CHECK(finish_transfer(set, &transfer, proxy));
     CHECK(transfer_status(&transfer) == 0);
     CHECK(transfer.sends == 0);
@@ -117,7 +118,7 @@ static void uses_a_named_proxy_whatever_the_environment_exempts(void) {
     peer_open(&proxy, "HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n");
     snprintf(url, sizeof url, "http://127.0.0.1:%d", proxy.port);
     struct prepared_request *request = request_for("https", "graph.example.test", 443);
-    CHECK(prepared_request_set(&request->proxy, url, strlen(url)) == NULL);
+    CHECK(byte_buffer_copy(&request->proxy, url, strlen(url)));
     CHECK(strcmp(ask_through(&proxy, request), "proxy") == 0);
     CHECK(strncmp(proxy.seen, "CONNECT graph.example.test:443 ", 31) == 0);
     prepared_request_release(request);
@@ -141,11 +142,12 @@ static void reads_no_netrc(void) {
     setenv("HOME", folder, 1);
     setenv("NETRC", path, 1);
     peer_open(&peer, no_content);
-    struct transfer_set *set = transfer_set_create(0);
+    struct transfer_set *set = transfer_set_create(0, 0);
     struct prepared_request *request = request_to(&peer);
     struct transfer transfer = {0};
     struct transfer_attempt anonymous = {.connect_timeout = 2, .total_timeout = 2};
-    transfer_set_add(set, &transfer, request, &anonymous);
+    transfer_init(&transfer, request, &anonymous);
+    transfer_set_add(set, &transfer);
     CHECK(finish_transfer(set, &transfer, &peer));
     CHECK(transfer_status(&transfer) == 204);
     CHECK(strstr(peer.seen, "uthorization") == NULL);

@@ -49,9 +49,10 @@ static bool exchange_with(long allocations) {
     peer_open(&peer, "HTTP/1.1 200 OK\r\nA: 1\r\nContent-Length: 2\r\n\r\nok");
     struct prepared_request *request = request_to(&peer);
     allocations_left = allocations;
-    struct transfer_set *set = transfer_set_create(0);
+    struct transfer_set *set = transfer_set_create(0, 0);
     for (int i = 0; i < 2 && set != NULL; i++) {
-        transfer_set_add(set, &transfers[i], request, &usual);
+        transfer_init(&transfers[i], request, &usual);
+        transfer_set_add(set, &transfers[i]);
         CHECK(finish_transfer(set, &transfers[i], &peer));
         bool is_complete = transfer_is_complete(&transfers[i]);
         CHECK(!is_complete || transfer_status(&transfers[i]) == 200);

@@ -56,7 +56,7 @@ static bool own_set(struct transfer_set *set, struct transfer *transfer) {
     struct peer peer;
     (void)transfer;
     peer_open(&peer, no_content);
-    struct transfer_set *own = transfer_set_create(0);
+    struct transfer_set *own = transfer_set_create(0, 0);
     struct prepared_request *request = request_to(&peer);
     int status = exchange(own, request, &peer);
     transfer_set_destroy(own);
@@ -69,12 +69,13 @@ static bool own_set(struct transfer_set *set, struct transfer *transfer) {
 static void leaves_the_connections_of_its_parent_alone(void) {
     struct peer peer;
     peer_open(&peer, no_content);
-    struct transfer_set *set = transfer_set_create(0);
+    struct transfer_set *set = transfer_set_create(0, 0);
     struct prepared_request *request = request_to(&peer);
     struct transfer transfer = {0};
     CHECK(exchange(set, request, &peer) == 204);
     CHECK(transfer_set_is_ours(set));
-    transfer_set_add(set, &transfer, request, &usual); /* begins, and is in flight at each fork */
+    transfer_init(&transfer, request, &usual);
+    transfer_set_add(set, &transfer); /* begins, and is in flight at each fork */
     transfer_set_step(set, 0);
     CHECK(in_a_child(set_first, set, &transfer));
     CHECK(in_a_child(transfer_first, set, &transfer));
@@ -113,7 +114,7 @@ static void leaves_no_connection_to_programs_it_starts(void) {
     struct peer peer;
     peer_open(&peer, no_content);
     struct prepared_request *request = request_to(&peer);
-    struct transfer_set *set = transfer_set_create(0);
+    struct transfer_set *set = transfer_set_create(0, 0);
     CHECK(exchange(set, request, &peer) == 204);
     CHECK(fcntl(descriptor_to(&peer), F_GETFD) == FD_CLOEXEC);
     transfer_set_destroy(set);
@@ -133,8 +134,7 @@ static void limits_how_long_the_system_tries_to_deliver(void) {
         socklen_t size = sizeof milliseconds;
         peer_open(&peer, no_content);
         struct prepared_request *request = request_to(&peer);
-        struct transfer_set *set = transfer_set_create(0);
-        transfer_set_limit_unacknowledged(set, limits[i].seconds);
+        struct transfer_set *set = transfer_set_create(0, limits[i].seconds);
         CHECK(exchange(set, request, &peer) == 204);
         CHECK(getsockopt(descriptor_to(&peer), IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds,
                          &size) == 0);
@@ -155,9 +155,10 @@ static void rests_where_the_system_does_not_wait(void) {
     memset(transfers, 0, sizeof transfers);
     peer_open(&peer, NULL);
     struct prepared_request *request = request_to(&peer);
-    struct transfer_set *set = transfer_set_create(0);
+    struct transfer_set *set = transfer_set_create(0, 0);
     for (int i = 0; i < TRANSFERS; i++) {
-        transfer_set_add(set, &transfers[i], request, &usual);
+        transfer_init(&transfers[i], request, &usual);
+        transfer_set_add(set, &transfers[i]);
     }
     for (int waited = 0; peer_requests(&peer) < TRANSFERS && waited < 10000; waited++) {
         peer_step(&peer);
@@ -209,7 +210,8 @@ static void move_at_once(struct transfer_set *set, struct prepared_request *requ
                                              .total_timeout = 60};
     memset(transfers, 0, (size_t)count * sizeof *transfers);
     for (int i = 0; i < count; i++) {
-        transfer_set_add(set, &transfers[i], request, &attempt);
+        transfer_init(&transfers[i], request, &attempt);
+        transfer_set_add(set, &transfers[i]);
     }
     while (transfer_set_step(set, 0.01) > 0) {
     }
@@ -227,7 +229,7 @@ static void keeps_few_idle_connections_where_each_transfer_needs_one(void) {
     service_open(&service, TRANSFERS);
     struct peer named = {.port = service.port};
     struct prepared_request *request = request_to(&named);
-    struct transfer_set *set = transfer_set_create(1000);
+    struct transfer_set *set = transfer_set_create(1000, 0);
     move_at_once(set, request, transfers, TRANSFERS);
     for (int i = 0; i < TRANSFERS; i++) {
         move_at_once(set, request, transfers, 1);

@@ -21,7 +21,7 @@ static void begin_handshake(int port) {
     thread = start();
     request = request_for("https", "127.0.0.1", port);
     if (bundle != NULL) {
-        CHECK(prepared_request_set(&request->ca_file, bundle, strlen(bundle)) == NULL);
+        CHECK(byte_buffer_copy(&request->ca_file, bundle, strlen(bundle)));
     }
     transfer_thread_submit(thread, request, &usual);
 }
@@ -79,11 +79,12 @@ static void stops_at_exit_what_was_not_stopped(void) {
 /* TLS of the child's own, which needs whatever of OpenSSL the thread of its parent was using. */
 static void go_on_alone(int try) {
     struct transfer transfer;
-    struct transfer_set *set = transfer_set_create(0);
+    struct transfer_set *set = transfer_set_create(0, 0);
     struct prepared_request *own = request_for("https", "127.0.0.1", peer.port);
     (void)try;
     memset(&transfer, 0, sizeof transfer);
-    transfer_set_add(set, &transfer, own, &usual);
+    transfer_init(&transfer, own, &usual);
+    transfer_set_add(set, &transfer);
     for (int i = 0; i < 5; i++) {
         transfer_set_step(set, 0.01);
     }

@@ -112,17 +112,13 @@ long platform_read_waiting(FILE *stream, void *memory, size_t room) {
     return is_to_come ? 0 : PLATFORM_UNREADABLE;
 }
 
-void platform_close_on_exec(intptr_t socket) {
+void platform_set_up_socket(intptr_t socket, double unacknowledged) {
     fcntl((int)socket, F_SETFD, FD_CLOEXEC);
-}
-
-void platform_limit_unacknowledged(intptr_t socket, double seconds) {
 #ifdef TCP_USER_TIMEOUT
-    unsigned milliseconds = (unsigned)(seconds * 1000);
-    setsockopt((int)socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
+    unsigned limit = (unsigned)(unacknowledged * 1000); /* milliseconds */
+    setsockopt((int)socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof limit);
 #else
-    (void)socket;
-    (void)seconds;
+    (void)unacknowledged;
 #endif
 }
 
@@ -147,7 +143,7 @@ void *platform_make_uninherited(void *(*make)(void)) {
     }
     void *made = make();
     for (int i = 0; i < 16; i++) {
-        platform_close_on_exec(lowest[i]); /* fails for one that is still free */
+        fcntl(lowest[i], F_SETFD, FD_CLOEXEC); /* fails for one that is still free */
     }
     return made;
 }
@@ -276,12 +272,6 @@ void platform_unlock(void) {
 
 long platform_add(long *count, long change) {
     return __atomic_add_fetch(count, change, __ATOMIC_ACQ_REL);
-}
-
-void platform_close(int descriptor) {
-    if (descriptor >= 0) {
-        close(descriptor);
-    }
 }
 
 long platform_descriptor_limit(void) {

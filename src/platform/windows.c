@@ -123,13 +123,9 @@ long platform_read_waiting(FILE *stream, void *memory, size_t room) {
     return PLATFORM_UNREADABLE;
 }
 
-void platform_close_on_exec(intptr_t socket) {
+void platform_set_up_socket(intptr_t socket, double unacknowledged) {
+    (void)unacknowledged;
     SetHandleInformation((HANDLE)socket, HANDLE_FLAG_INHERIT, 0);
-}
-
-void platform_limit_unacknowledged(intptr_t socket, double seconds) {
-    (void)socket;
-    (void)seconds;
 }
 
 void platform_occupy_standard_descriptors(void) {

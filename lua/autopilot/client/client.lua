@@ -5,7 +5,7 @@ local Call = require "autopilot.sync.call"
 local Knowledge = require "autopilot.sync.knowledge"
 local ServiceClock = require "autopilot.sync.service_clock"
 local check_self = require("autopilot.base.options").check_self
-local core = require "autopilot.core"
+local echo = require "autopilot.base.echo"
 local lazy = require "autopilot.base.lazy"
 
 local protected_call = lazy "autopilot.base.protected_call"
@@ -138,7 +138,7 @@ end
 ---@return string? text nil when nothing is left of it
 function Client:clean(text, longest)
   longest = longest or longest_text
-  if type(text) ~= "string" or #text <= longest and not core.may_echo(self.secrets, text) then
+  if type(text) ~= "string" or #text <= longest and not echo.is_possible(text, self.secrets) then
     return text
   end
   -- Redacted before it is cut: the rest of an encoded secret might not be recognized.

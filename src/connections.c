@@ -1,21 +1,75 @@
-#include "connection_use.h"
+#include "connections.h"
 #include "platform.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- The list of connections ----------------------------------------------------------------- */
+/* Streams that servers allow at a time on one HTTP/2 connection: 100 is the least that RFC 9113
+ * recommends in section 6.5.2, and what many use. */
+enum { STREAMS_PER_CONNECTION = 100 };
 
-void connections_init(struct connections *connections) {
+/* Descriptors that are left to the rest of the program. */
+enum { SPARE_DESCRIPTORS = 64 };
+
+/* Idle HTTP/1.x connections that are kept, at the least. Each one that is used again spares 2 ms of
+ * processor time for TLS. */
+enum { MOST_IDLE = 256 };
+
+/* ---- How many ------------------------------------------------------------------------------- */
+
+/* With as many connections to a host as the streams need, libcurl fills each before it opens the
+ * next; without the limit it opens one for nearly each transfer that is added before the first
+ * connection is up. */
+static void limit_to_each_host(struct connections *connections, unsigned limit) {
+    curl_multi_setopt(connections->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)limit);
+}
+
+void connections_init(struct connections *connections, CURLM *multi, unsigned concurrency) {
     const unsigned first_that_checks = 0x080500;
+    long descriptors = platform_descriptor_limit();
+    connections->multi = multi;
+    connections->concurrency = concurrency;
+    connections->is_multiplexed = concurrency > 0;
     connections->must_know_http2 =
         curl_version_info(CURLVERSION_NOW)->version_num < first_that_checks;
+    if (concurrency == 0) {
+        return;
+    }
+    if (descriptors > 1) {
+        /* Transfers beyond the limit wait, instead of failing for lack of a socket. */
+        long half = descriptors / 2;
+        curl_multi_setopt(multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
+                          descriptors - (half < SPARE_DESCRIPTORS ? half : SPARE_DESCRIPTORS));
+    }
+    curl_multi_setopt(multi, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)STREAMS_PER_CONNECTION);
+    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)concurrency + SPARE_DESCRIPTORS);
+    limit_to_each_host(connections,
+                       (concurrency + STREAMS_PER_CONNECTION - 1) / STREAMS_PER_CONNECTION);
 }
 
-void connections_free(struct connections *connections) {
-    free(connections->http1);
-    memset(connections, 0, sizeof *connections);
+/* At least one host speaks only HTTP/1.x: its transfers need a connection each. */
+static void expect_no_multiplexing(struct connections *connections) {
+    if (connections->is_multiplexed) {
+        connections->is_multiplexed = false;
+        limit_to_each_host(connections, connections->concurrency);
+    }
 }
+
+void connections_begin(struct connections *connections, const struct prepared_request *request,
+                       CURL *easy) {
+    if (request->is_plaintext || request->http_version == CURL_HTTP_VERSION_1_1) {
+        expect_no_multiplexing(connections);
+    } else if (connections->concurrency > 0) {
+        curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
+    }
+}
+
+void connections_end_sharing(struct connections *connections) {
+    curl_multi_setopt(connections->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+    expect_no_multiplexing(connections);
+}
+
+/* ---- What is known of each ------------------------------------------------------------------- */
 
 static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t length) {
     const unsigned char *at = bytes;
@@ -87,12 +141,20 @@ static bool has_input(const struct connections *connections, uint64_t id) {
     return false;
 }
 
-void connection_use_end(struct transfer_handle *handle) {
+void connections_end(struct transfer_handle *handle, int in_flight) {
     struct connections *connections = handle->connections;
     long version = 0;
     curl_socket_t socket = CURL_SOCKET_BAD;
     curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 0L); /* still on if nothing was sent */
     curl_easy_getinfo(handle->easy, CURLINFO_HTTP_VERSION, &version);
+    if (version == CURL_HTTP_VERSION_1_1 || version == CURL_HTTP_VERSION_1_0) {
+        expect_no_multiplexing(connections);
+    }
+    if (connections->concurrency > 0 && !connections->is_multiplexed) {
+        /* Many transfers at once leave many idle connections. libcurl counts those in use too,
+         * and closes one at most when a transfer ends. */
+        curl_multi_setopt(connections->multi, CURLMOPT_MAXCONNECTS, (long)in_flight + MOST_IDLE);
+    }
     if (version == 0 || !is_new_connection(handle->easy)) {
         return; /* closed or known; CURLINFO_ACTIVESOCKET would search all connections */
     }
@@ -136,7 +198,7 @@ static struct transfer *first_sharing(struct transfer *transfer) {
     return find_sharing(transfer, first);
 }
 
-bool connection_use_is_sole(struct transfer *transfer) {
+bool connections_is_sole(struct transfer *transfer) {
     struct transfer *other = first_sharing(transfer);
     bool is_sole = other == NULL;
     for (; other != NULL; other = find_sharing(transfer, other->next)) {
@@ -150,15 +212,12 @@ bool connection_use_is_sole(struct transfer *transfer) {
 
 /* ---- libcurl's callbacks --------------------------------------------------------------------- */
 
-/* libcurl calls this for each new socket. It marks the handle, makes exec close the socket, and
- * turns libcurl's trace on if facts of the new connection are needed. */
+/* libcurl calls this for each new socket. It sets up the socket, marks the handle, and turns
+ * libcurl's trace on if facts of the new connection are needed. */
 static int on_new_socket(void *context, curl_socket_t socket, curlsocktype purpose) {
     struct transfer_handle *handle = context;
     (void)purpose;
-    platform_close_on_exec((intptr_t)socket);
-    if (handle->connections->unacknowledged > 0) {
-        platform_limit_unacknowledged((intptr_t)socket, handle->connections->unacknowledged);
-    }
+    platform_set_up_socket((intptr_t)socket, handle->connections->unacknowledged);
     handle->has_new_socket = handle->connections->has_begun_one = true;
     handle->is_connected = handle->trace.has_agreed_http2 = false;
     if (handle->connections->must_know_http2 || handle->request->has_facts) {
@@ -202,7 +261,7 @@ static int on_send(void *context, char *primary_ip, char *local_ip, int primary_
     return CURL_PREREQFUNC_OK;
 }
 
-CURLcode connection_use_configure(struct transfer_handle *handle) {
+CURLcode connections_configure(struct transfer_handle *handle) {
     CURL *easy = handle->easy;
     CURLcode code = CURLE_OK;
     SET(CURLOPT_SOCKOPTDATA, (void *)handle);
@@ -212,7 +271,7 @@ CURLcode connection_use_configure(struct transfer_handle *handle) {
     return code;
 }
 
-void connection_use_note_socket(CURL *easy, curl_socket_t socket, int what) {
+void connections_note_socket(CURL *easy, curl_socket_t socket, int what) {
     char *context = NULL;
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, &context);
     struct transfer_handle *handle = (struct transfer_handle *)(void *)context;

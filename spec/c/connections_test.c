@@ -1,6 +1,6 @@
-/* src/connection_use: what is remembered of connections. */
+/* src/connections: what is remembered of them. */
 #include "check.h"
-#include "connection_use.h"
+#include "connections.h"
 
 static void both_ends_make_a_connection(void) {
     uint64_t id = connections_id("127.0.0.1", 443, "127.0.0.1", 50000);
