@@ -19,25 +19,25 @@ local openssl
 
 -- ---- Encrypted keys ----------------------------------------------------------------------------------
 
---- An element of DER: its tag, its length in two bytes, and its content.
+--- An element of DER: its tag, its length, and its content.
 local function element(tag, ...)
   local content = table.concat { ... }
-  return string.char(tag, 0x82, math.floor(#content / 256), #content % 256) .. content
+  local length = string.char(math.floor(#content / 256), #content % 256):gsub("^%z", "")
+  if #content > 127 then
+    length = string.char(0x80 + #length) .. length
+  end
+  return string.char(tag) .. length .. content
 end
 
 local function sequence(...)
   return element(0x30, ...)
 end
 
-local function identifier(bytes)
-  return "\6" .. string.char(#bytes) .. bytes
-end
-
 -- Object identifiers (RFC 8017 and 7292).
 local pkcs = "\42\134\72\134\247\13\1"
-local data = identifier(pkcs .. "\7\1")
-local encrypted_key = identifier(pkcs .. "\12\10\1\2")
-local sha1 = identifier "\43\14\3\2\26"
+local data = element(6, pkcs .. "\7\1")
+local encrypted_key = element(6, pkcs .. "\12\10\1\2")
+local sha1 = element(6, "\43\14\3\2\26")
 
 --- What PKCS #12 calls data: a type, and content as octets.
 local function data_of(content)
@@ -247,13 +247,13 @@ end
 -- ---- Signing -----------------------------------------------------------------------------------------
 
 -- The algorithms of keys (RFC 4055): any of RSA, and RSASSA-PSS with SHA-256 and a salt of 32 bytes.
-local rsa = identifier(pkcs .. "\1\1") .. "\5\0"
-local sha256 = sequence(identifier "\96\134\72\1\101\3\4\2\1", "\5\0")
+local rsa = element(6, pkcs .. "\1\1") .. "\5\0"
+local sha256 = sequence(element(6, "\96\134\72\1\101\3\4\2\1"), "\5\0")
 local pss = sequence(
-  identifier(pkcs .. "\1\10"),
+  element(6, pkcs .. "\1\10"),
   sequence(
     element(0xA0, sha256),
-    element(0xA1, sequence(identifier(pkcs .. "\1\8"), sha256)), -- the mask by MGF1
+    element(0xA1, sequence(element(6, pkcs .. "\1\8"), sha256)), -- the mask by MGF1
     element(0xA2, "\2\1\32")
   )
 )
