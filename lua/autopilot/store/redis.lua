@@ -33,6 +33,7 @@ local meanings = {
   OOM = "the server's memory is full",
   MISCONF = "the server cannot save its data, and takes no writes",
   WRONGTYPE = "another program's value of another type has this key",
+  WRONGPASS = "the server refuses the user or the password",
   NOPERM = "the user may not do this: it needs GET, SET, DEL and EVAL",
   MOVED = "the server is part of a cluster: name one that is not, or a proxy",
 }
@@ -105,7 +106,8 @@ end
 -- first label (RFC 9525 section 6.3).
 local function check_certificate(certificate, host)
   local names = certificate:extensions()["2.5.29.17"] or {}
-  local wildcard = "*" .. (host:match "%..+$" or ".")
+  local domain = host:match "%..+$"
+  local wildcard = domain and "*" .. domain
   local is_right = options.contains(names.iPAddress or {}, (host:gsub("[%[%]]", "")))
   for _, name in ipairs(names.dNSName or {}) do
     is_right = is_right or name:lower() == host or name:lower() == wildcard
