@@ -2,7 +2,6 @@
 --
 -- To refuse a request, an endpoint raises the answer with `demand`, and the emulator catches it.
 
-local http_date = require "autopilot.base.http_date"
 local json = require "autopilot.base.json"
 local merged = require "autopilot.base.merged"
 
@@ -18,12 +17,14 @@ local diagnostic = '{"ServerInfo":{"DataCenter":"West Europe","Slice":"E","Ring"
   .. '"ScaleUnit":"003","RoleInstance":"AM2PEPF00000000"}}'
 
 local days = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" }
+local months =
+  { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" }
 
 --- The value of a `Date` header: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7). The names are not those of
 -- `os.date`, which follow the locale.
 local function date_header(seconds)
   local date = os.date("!*t", math.floor(seconds))
-  local day, month = days[date.wday], http_date.months[date.month]
+  local day, month = days[date.wday], months[date.month]
   return os.date(("!%s, %%d %s %%Y %%H:%%M:%%S GMT"):format(day, month), math.floor(seconds))
 end
 
