@@ -277,7 +277,7 @@ check("store", "Store", { is_independent = true, is_harmless = true }, function(
   local _, message = contract.call(given, "add", key, "value", 60)
   if not message then
     local read
-    read, message = contract.get(given, key)
+    read, message = contract.call(given, "get", key)
     message = message or read ~= "value" and "what was written cannot be read again"
     contract.call(given, "delete_if", key, "value")
   end

@@ -52,8 +52,9 @@ local function sweep(self, now)
   end
 end
 
---- A JSON Web Token with these claims and those that every token has.
-local function jwt(self, token, now, claims)
+--- A JSON Web Token with these claims and those that every token has: an access token, which is remembered by `issue`,
+-- an ID token, or an assertion. The token's `expires` must be set.
+function AccessTokens:jwt(token, now, claims)
   local header = { typ = "JWT", alg = "RS256", kid = AccessTokens.key_id }
   claims.tid, claims.oid = token.tenant, token.object_id
   claims.iat, claims.nbf, claims.exp = math.floor(now), math.floor(now), math.floor(token.expires)
@@ -72,7 +73,7 @@ function AccessTokens:issue(token, now)
   end
   token.expires = now + (token.lifetime or self.lifetime)
   token.roles = token.roles or AccessTokens.default_roles
-  local text = jwt(self, token, now, {
+  local text = self:jwt(token, now, {
     aud = token.audience,
     iss = ("https://sts.windows.net/%s/"):format(token.tenant),
     appid = token.client_id,
@@ -86,23 +87,6 @@ function AccessTokens:issue(token, now)
   })
   self.issued[text] = token
   return text
-end
-
---- The ID token of OpenID Connect, which says who has signed in.
-function AccessTokens:id_token(token, now)
-  return jwt(self, token, now, {
-    aud = token.client_id,
-    iss = ("https://login.microsoftonline.com/%s/v2.0"):format(token.tenant),
-    sub = token.object_id,
-    name = token.user,
-    preferred_username = token.user,
-    ver = "2.0",
-  })
-end
-
---- A token of another issuer, with which an application of a platform authenticates.
-function AccessTokens:assertion(claims, now, lifetime)
-  return jwt(self, { expires = now + lifetime }, now, claims)
 end
 
 return AccessTokens

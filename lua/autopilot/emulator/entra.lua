@@ -250,7 +250,14 @@ local function add_person(answer, service, call, token, granted)
     answer.refresh_token = entra.new_refresh_token(service, token.client_id, token.user)
   end
   if granted.has.openid then
-    answer.id_token = service.tokens:id_token(token, call.now)
+    answer.id_token = service.tokens:jwt(token, call.now, {
+      aud = token.client_id,
+      iss = ("https://login.microsoftonline.com/%s/v2.0"):format(token.tenant),
+      sub = token.object_id,
+      name = token.user,
+      preferred_username = token.user,
+      ver = "2.0",
+    })
   end
   if call.fields.client_info == "1" then
     local account = { uid = token.object_id, utid = token.tenant }

@@ -109,7 +109,7 @@ local function assertion_for(service, call, method, audience)
   demand(call, call.method == method, "wrong_job_method")
   demand(call, audience, "no_audience")
   local claims = { iss = known.issuer, sub = known.subject, aud = audience }
-  return service.tokens:assertion(claims, call.now, seconds_of_assertion)
+  return service.tokens:jwt({ expires = call.now + seconds_of_assertion }, call.now, claims)
 end
 
 function identity.github(service, call)

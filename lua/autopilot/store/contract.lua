@@ -63,7 +63,7 @@ end
 --- Calls a method of a store. Never raises: an error of the store is returned as a message.
 ---@param store autopilot.Store
 ---@param method string
----@return any result
+---@return any result of any type, where the store is not ours
 ---@return string? message `exists`, or why there is no result; the store's own texts are not cleaned
 function contract.call(store, method, ...)
   local ok, result, message = protected_call(store[method], store, ...)
@@ -74,16 +74,6 @@ function contract.call(store, method, ...)
   end
   local reason = ok and message or result
   return nil, type(reason) == "string" and reason or "the store failed"
-end
-
---- Reads a value. A value that is not a string counts as absent.
----@param store autopilot.Store
----@param key string
----@return string? value
----@return string? message when the store failed
-function contract.get(store, key)
-  local value, message = contract.call(store, "get", key)
-  return type(value) == "string" and value or nil, message
 end
 
 return contract

@@ -12,30 +12,7 @@ local passwords = require "autopilot.base.passwords"
 
 local database = {}
 
--- Statements to run on each new connection. They limit how long any later statement takes.
 local milliseconds = ("%d"):format(Connection.patience * 1000)
-local setups = {
-  -- Write-ahead log: readers and the writer do not block each other, and a killed process loses no commit.
-  SQLite3 = {
-    "PRAGMA busy_timeout = " .. milliseconds,
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = NORMAL",
-  },
-  -- A commit does not wait for the disk: the last ones may be lost if the database's machine fails.
-  PostgreSQL = {
-    "SET statement_timeout = " .. milliseconds,
-    "SET synchronous_commit = off",
-    "SET client_min_messages = error",
-  },
-  -- UTC: a local time repeats an hour when daylight saving time ends.
-  MySQL = {
-    ("SET innodb_lock_wait_timeout = %d, lock_wait_timeout = %d"):format(
-      Connection.patience,
-      Connection.patience
-    ),
-    "SET time_zone = '+00:00'",
-  },
-}
 
 -- The connection of each statement, so that it is not collected first. LuaDBI's statements use their
 -- connection when they are collected, but hold no reference to it.
@@ -46,11 +23,10 @@ local connections = setmetatable({}, { __mode = "k" })
 ---@param text string
 ---@return string
 function database.encode(text)
-  return (
-    text:gsub("[^!-$&-~]", function(character)
-      return ("%%%02X"):format(character:byte())
-    end)
-  )
+  local encoded = text:gsub("[^!-$&-~]", function(character)
+    return ("%%%02X"):format(character:byte())
+  end)
+  return encoded
 end
 
 --- Returns the result, or raises the database's message, without the text that LuaDBI adds.
@@ -100,10 +76,8 @@ local function private_file(path)
   for _, suffix in ipairs { "", "-wal", "-shm", "-journal" } do
     local complaint = named_file.write_complaint(path .. suffix)
     if complaint then
-      error(
-        suffix == "" and complaint or ("beside it, %s: %s"):format(path .. suffix, complaint),
-        0
-      )
+      local place = suffix == "" and "" or ("beside it, %s: "):format(path .. suffix)
+      error(place .. complaint, 0)
     end
   end
   -- Tried before LuaDBI opens the file, because that leaks memory when opening fails.
@@ -138,21 +112,47 @@ local function host_text(host)
   return ("connect-timeout=%d;%s"):format(Connection.patience, text or "")
 end
 
+-- Of each driver: `setup`, statements to run on each new connection, which limit how long any later statement takes;
+-- and what becomes of the `name` of the database, or of the `host`.
+local drivers = {
+  -- Write-ahead log: readers and the writer do not block each other, and a killed process loses no commit.
+  SQLite3 = {
+    setup = {
+      "PRAGMA busy_timeout = " .. milliseconds,
+      "PRAGMA journal_mode = WAL",
+      "PRAGMA synchronous = NORMAL",
+    },
+    name = private_file,
+  },
+  -- A commit does not wait for the disk: the last ones may be lost if the database's machine fails.
+  PostgreSQL = {
+    setup = {
+      "SET statement_timeout = " .. milliseconds,
+      "SET synchronous_commit = off",
+      "SET client_min_messages = error",
+    },
+    name = connection_text,
+  },
+  -- UTC: a local time repeats an hour when daylight saving time ends.
+  MySQL = {
+    setup = {
+      "SET innodb_lock_wait_timeout = " .. Connection.patience,
+      "SET lock_wait_timeout = " .. Connection.patience,
+      "SET time_zone = '+00:00'",
+    },
+    host = host_text,
+  },
+}
+
 --- Opens a connection of LuaDBI; raises an error if that fails.
 local function connect(library, given)
-  local name, host = given.database, given.host
-  if given.driver == "SQLite3" then
-    name = private_file(name)
-  elseif given.driver == "PostgreSQL" then
-    name = connection_text(name)
-  else
-    host = host_text(host)
+  local driver = drivers[given.driver]
+  local name = driver.name and driver.name(given.database) or given.database
+  local function try(host)
+    return library.Connect(given.driver, name, given.user, given.password, host, given.port)
   end
-  local function try(place)
-    return library.Connect(given.driver, name, given.user, given.password, place, given.port)
-  end
-  local connection, message = try(host)
-  if not connection and host ~= given.host and message:find "Unknown .- host" then
+  local connection, message = try(driver.host and driver.host(given.host) or given.host)
+  if not connection and driver.host and message:find "Unknown .- host" then
     connection, message = try(given.host) -- another client library takes the settings for a name
   end
   return checked(connection, message)
@@ -174,7 +174,7 @@ function database.open(given, prepare, setup)
   connection:autocommit(true)
   local self = { connection = connection, prepared = {} }
   return Connection.ready(self, database.close, function()
-    for _, statement in ipairs(setup or setups[given.driver]) do
+    for _, statement in ipairs(setup or drivers[given.driver].setup) do
       database.run(self, statement)
     end
     if prepare then
@@ -186,11 +186,9 @@ end
 --- Whether another process uses the file, or has kept the table locked until the timeout.
 local function is_locked(raised)
   local text = tostring(raised)
-  return (
-    text:find "^database [%l ]*is locked"
+  return text:find "^database [%l ]*is locked"
     or text:find "statement timeout"
     or text:find "^Lock wait"
-  ) ~= nil
 end
 
 --- Returns why a table cannot be read, or nil. Raises an error if it is locked, or lacks a column.

@@ -52,9 +52,7 @@ end
 
 return setmetatable(store, {
   __index = function(self, name)
-    if names[name] then
-      self[name] = require("autopilot.store." .. name)
-    end
+    self[name] = names[name] and require("autopilot.store." .. name)
     return rawget(self, name)
   end,
 })

@@ -26,19 +26,16 @@ local idle_time, most_idle = 60000, 32
 local delete_script =
   "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0"
 
--- The server's error codes, explained for the user.
+-- What the server's error codes mean for the user, where its own messages do not tell.
 local meanings = {
   READONLY = "this server is a replica and takes no writes: name the master",
   MASTERDOWN = "this server is a replica that has lost its master",
-  LOADING = "the server is still loading its data",
   OOM = "the server's memory is full",
   MISCONF = "the server cannot save its data, and takes no writes",
   WRONGTYPE = "another program's value of another type has this key",
-  NOAUTH = "the server wants a password",
   WRONGPASS = "the server refuses the user or the password",
   NOPERM = "the user may not do this: it needs GET, SET, DEL and EVAL",
   MOVED = "the server is part of a cluster: name one that is not, or a proxy",
-  CLUSTERDOWN = "the cluster is down",
 }
 
 --- Raises an error of the server, with its explanation if there is one.
@@ -109,7 +106,8 @@ end
 -- first label (RFC 9525 section 6.3).
 local function check_certificate(certificate, host)
   local names = certificate:extensions()["2.5.29.17"] or {}
-  local wildcard = "*" .. (host:match "%..+$" or ".")
+  local domain = host:match "%..+$"
+  local wildcard = domain and "*" .. domain
   local is_right = options.contains(names.iPAddress or {}, (host:gsub("[%[%]]", "")))
   for _, name in ipairs(names.dNSName or {}) do
     is_right = is_right or name:lower() == host or name:lower() == wildcard

@@ -20,8 +20,7 @@ local encode = database.encode
 ---@field port integer?
 
 -- In these statements each `{name}` stands for the driver's own words, which are below.
-local insert =
-  "INSERT INTO autopilot_store_1 (name, value, expires) VALUES (?, ?, {now} + {seconds}) "
+local insert = "INSERT INTO autopilot_store_1 (name, value, expires) VALUES (?, ?, {now} + ?) "
 local statements = {
   clean = "DELETE FROM autopilot_store_1 WHERE autopilot_store_1.expires <= {now}",
   get = "SELECT value FROM autopilot_store_1 WHERE name = ? AND expires > {now}",
@@ -33,12 +32,11 @@ local statements = {
 local update = "ON CONFLICT (name) DO UPDATE SET value = excluded.value, expires = excluded.expires"
 local update_expired = update .. " WHERE autopilot_store_1.expires <= {now}"
 
--- `now` is Unix seconds with fractions, and `seconds` a parameter that is a number. `update` is what INSERT does where
--- the key has a row, and `update_expired` what it does where that row has expired.
+-- `now` is Unix seconds with fractions. `update` is what INSERT does where the key has a row, and `update_expired` what
+-- it does where that row has expired.
 local drivers = {
   SQLite3 = {
     now = "((julianday('now') - 2440587.5) * 86400.0)",
-    seconds = "?",
     -- How many tables there are: a database with others cannot be meant for this.
     foreign = "SELECT count(*) FROM sqlite_master WHERE tbl_name <> 'autopilot_store_1'",
     types = "name TEXT PRIMARY KEY, value TEXT NOT NULL, expires REAL NOT NULL",
@@ -47,14 +45,12 @@ local drivers = {
   },
   PostgreSQL = {
     now = "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)",
-    seconds = "CAST(? AS DOUBLE PRECISION)",
     types = "name TEXT PRIMARY KEY, value TEXT NOT NULL, expires DOUBLE PRECISION NOT NULL",
     update = update,
     update_expired = update_expired,
   },
   MySQL = {
     now = "(UNIX_TIMESTAMP(NOW(6)) + 0e0)",
-    seconds = "?",
     types = "name VARCHAR(700) CHARACTER SET ascii COLLATE ascii_bin PRIMARY KEY, "
       .. "value MEDIUMTEXT CHARACTER SET ascii COLLATE ascii_bin NOT NULL, expires DOUBLE NOT NULL",
     update = "ON DUPLICATE KEY UPDATE value = VALUES(value), expires = VALUES(expires)",

@@ -34,7 +34,7 @@ end
 --- The token in the store if it meets the request, and whether it needs no renewal yet. One that was
 -- refused is deleted.
 local function find(self, key, ask)
-  local now, value = ask.now(), contract.get(self.store, key)
+  local now, value = ask.now(), contract.call(self.store, "get", key)
   local kept = decode(self, key, value, now)
   if not kept then
     return nil

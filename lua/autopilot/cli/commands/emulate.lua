@@ -52,7 +52,10 @@ local function fault_of(text)
   end
   local check = require("autopilot.emulator.faults").check
   local is_right, checked = pcall(check, "option '--fault'", fault, 1)
-  return is_right and checked or nil, not is_right and checked or nil
+  if is_right then
+    return checked
+  end
+  return nil, checked
 end
 
 function emulate.declare(parser)

@@ -90,8 +90,8 @@ function account.new(given)
   local token = issuer:issue_token(merged(own, { lifetime = token_lifetime }))
   local application = {
     secret = secret,
-    certificates = thumbprints[1] and thumbprints,
-    federated = federated[1] and federated,
+    certificates = thumbprints,
+    federated = federated,
     public = given.public,
   }
   local settings = merged(more, {
