@@ -48,16 +48,17 @@ end
 -- About three years: longer than any wait, and far from every overflow.
 local most_seconds = 1e8
 
---- Ends the command with an error about its arguments: raises the sentence, which `main` prints.
-function options.refuse(sentence)
-  error({ mistake = sentence }, 0)
+--- Ends the command with an error about its arguments: raises a sentence, which `main` prints, or the form of one and
+-- what is put into it.
+function options.refuse(form, ...)
+  error({ mistake = select("#", ...) > 0 and form:format(...) or form }, 0)
 end
 
 --- Refuses two options that are given together.
 function options.exclude(given, one, other)
   if given[one] and given[other] then
-    local names = ("'--%s' and '--%s'"):format(one, other):gsub("_", "-")
-    options.refuse(("options %s exclude each other"):format(names))
+    local sentence = ("options '--%s' and '--%s' exclude each other"):format(one, other)
+    options.refuse((sentence:gsub("_", "-")))
   end
 end
 
