@@ -124,10 +124,8 @@ end
 -- code.
 ---@param command autopilot.cli.Command
 function client.run(command, given, context)
-  local arguments = { deadline = given.deadline }
-  if command.arguments then
-    arguments = command.arguments(given, context)
-  end
+  local arguments = command.arguments and command.arguments(given, context)
+    or { deadline = given.deadline }
   local shown = command.name ~= "status" and progress.of_waiting(context, given) or {}
   context.if_interrupted = "no sync was asked for"
   local function on_event(event)

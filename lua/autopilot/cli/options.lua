@@ -64,14 +64,10 @@ end
 
 --- The time of `--since` in Unix seconds, or nil. A relative time counts back from `from`.
 function options.since(given, from, now)
-  local since, complaint
   if given.since then
-    since, complaint = text.read_since(given.since, from, now)
+    local since, complaint = text.read_since(given.since, from, now)
+    return since or options.refuse("option '--since' " .. complaint)
   end
-  if complaint then
-    options.refuse("option '--since' " .. complaint)
-  end
-  return since
 end
 
 --- A function that makes converters for argparse from the name of an option. `read` returns the value of a text; or
