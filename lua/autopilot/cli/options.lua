@@ -164,12 +164,12 @@ local converters = {
 --- Adds the options that a text describes to argparse's parser of a command. With `is_shown` they are not for parsing:
 -- then argparse knows the words that they accept.
 function options.declare(parser, described, is_shown)
-  local joined = described:gsub("\n  %*", "\1*"):gsub("\n  ", " ")
-  local titles, groups, title = {}, {}, "Options"
-  for line in joined:gmatch "[^\n]+" do
+  local groups = { { "Options" } }
+  for line in described:gsub("\n  %*", "\1*"):gsub("\n  ", " "):gmatch "[^\n]+" do
     local name, metavariable, help = line:match "^(%-%-%S+) ?(%u*): (.+)$"
-    title = not name and line:match "^(.*):$" or title
-    if name then
+    if not name then
+      groups[#groups + 1] = { line:match "^(.*):$" }
+    else
       local element = metavariable == "" and parser:flag(name) or parser:option(name)
       element:description((help:gsub("\1", "\n")))
       if metavariable ~= "" then
@@ -179,14 +179,13 @@ function options.declare(parser, described, is_shown)
           element:choices(words_of[convert])
         end
       end
-      if not groups[title] then
-        groups[title], titles[#titles + 1] = {}, title
-      end
-      table.insert(groups[title], element)
+      table.insert(groups[#groups], element)
     end
   end
-  for _, heading in ipairs(titles) do
-    parser:group(heading, (table.unpack or unpack)(groups[heading])) -- luacheck: compat
+  for _, group in ipairs(groups) do
+    if group[2] then
+      parser:group((table.unpack or unpack)(group)) -- luacheck: compat
+    end
   end
 end
 
