@@ -93,7 +93,6 @@ end
 ---@param stdin file*
 ---@return (fun(): string|false|nil, string?)? next_line without its end
 ---@return number|string|nil size_or_message bytes of the text in UTF-8, nil where they are not known; without lines the reason
----@return fun()? close
 function lines.open(path, stdin)
   local file, message = stdin
   if path ~= "-" then
@@ -110,21 +109,15 @@ function lines.open(path, stdin)
     end
     return file:read(bytes_at_a_time)
   end)
-  if file == stdin then
-    return next_line
-  end
-  local size = not is_slow and file:seek "end" or nil
+  local size = file ~= stdin and not is_slow and file:seek "end" or nil
   if size == 0 then
-    file:close()
     return nil, path .. ": it is empty"
   elseif size then
     file:seek "set"
     size = has_utf16_mark(file:read(2) or "") and size / 2 or size -- tenants' names are ASCII
     file:seek "set"
   end
-  return next_line, size, function()
-    file:close()
-  end
+  return next_line, size
 end
 
 --- The values of a line of CSV (RFC 4180); or nil and what is wrong with it, without any of its text. A line break

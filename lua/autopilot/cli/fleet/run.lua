@@ -118,11 +118,10 @@ end
 
 local function open_lines(self)
   local options, context = self.options, self.context
-  local read_line, size, close = lines.open(options.file, context.stdin)
+  local read_line, size = lines.open(options.file, context.stdin)
   if not read_line then
     cli_options.refuse("the list cannot be read: " .. size)
   end
-  context.at_end[#context.at_end + 1] = close -- nil for standard input
   local function complain(sentence)
     self.output:complain(sentence)
   end
