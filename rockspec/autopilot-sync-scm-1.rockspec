@@ -100,7 +100,6 @@ build = {
     ["autopilot.cli.emulate.nginx"] = "lua/autopilot/cli/emulate/nginx.lua",
     ["autopilot.cli.emulate.service"] = "lua/autopilot/cli/emulate/service.lua",
     ["autopilot.cli.emulate.shell"] = "lua/autopilot/cli/emulate/shell.lua",
-    ["autopilot.cli.fleet.csv"] = "lua/autopilot/cli/fleet/csv.lua",
     ["autopilot.cli.fleet.lines"] = "lua/autopilot/cli/fleet/lines.lua",
     ["autopilot.cli.fleet.report_file"] = "lua/autopilot/cli/fleet/report_file.lua",
     ["autopilot.cli.fleet.run"] = "lua/autopilot/cli/fleet/run.lua",

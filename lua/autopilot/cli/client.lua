@@ -20,7 +20,7 @@ local function store_of(given, context)
   end
   local is_open, opened = pcall(require("autopilot.store").open, place)
   if not is_open then
-    refuse(("%s %s"):format(origin, opened:match "must .*"))
+    refuse("%s %s", origin, opened:match "must .*")
   end
   return opened
 end
@@ -97,7 +97,7 @@ function client.make(described, given, context)
     error(result, 0)
   end
   wrong = wrong:gsub("option '(%l+)'", "--%1"):gsub(" ''$", " 'none'")
-  refuse(("%s %s"):format(origin, wrong))
+  refuse("%s %s", origin, wrong)
 end
 
 --- The client that options and environment describe; `own` are the client's options that the command adds.
@@ -124,10 +124,8 @@ end
 -- code.
 ---@param command autopilot.cli.Command
 function client.run(command, given, context)
-  local arguments = { deadline = given.deadline }
-  if command.arguments then
-    arguments = command.arguments(given, context)
-  end
+  local arguments = command.arguments and command.arguments(given, context)
+    or { deadline = given.deadline }
   local shown = command.name ~= "status" and progress.of_waiting(context, given) or {}
   context.if_interrupted = "no sync was asked for"
   local function on_event(event)

@@ -39,14 +39,12 @@ function Context.new(world)
     clock = core.clock,
     now = core.now,
     was_interrupted = core.was_interrupted,
+    is_terminal = core.terminal_width() ~= nil,
     secrets = {},
     complained_of = {},
     at_end = {},
   }
   self = setmetatable(merged(self, world), Context)
-  if self.is_terminal == nil then
-    self.is_terminal = core.terminal_width() ~= nil
-  end
   self.is_terminal = self.is_terminal and self.getenv "TERM" ~= "dumb"
   -- A Windows console would show escape codes as text by default.
   local is_windows = package.config:sub(1, 1) == "\\"

@@ -32,12 +32,9 @@ local function print_raised(context, raised)
     local _, by_sigterm = context.was_interrupted()
     return by_sigterm and terminated or interrupted
   end
-  local function safe(text)
-    return redact.text(text, context.secrets)
-  end
-  output:complain("internal error: " .. safe(message:match "^[^\n]*"))
+  output:complain("internal error: " .. redact.text(message:match "^[^\n]*", context.secrets))
   if context.getenv "AUTOPILOT_DEBUG" == "1" then
-    context.stderr:write(safe(message .. raised.traceback), "\n")
+    context.stderr:write(redact.text(message .. raised.traceback, context.secrets), "\n")
   end
   return failed
 end

@@ -42,17 +42,6 @@ end
 
 local writers = { string = encode_string, number = encode_number, boolean = tostring }
 
---- The keys of an object that have a value in JSON, sorted.
-local function keys_of(object)
-  local keys = {}
-  for key, value in pairs(object) do
-    local has_value = writers[type(value)] or type(value) == "table"
-    keys[#keys + 1] = type(key) == "string" and has_value and key or nil
-  end
-  table.sort(keys)
-  return keys
-end
-
 --- Adds the JSON of a value, which is that of a key, to a list of texts; null for what JSON cannot hold.
 local function add(parts, value, key)
   local write = writers[type(value)]
@@ -68,8 +57,14 @@ local function add(parts, value, key)
     end
     parts[#parts + 1] = "]"
   else
+    local names = {}
+    for name, field in pairs(value) do
+      local has_value = writers[type(field)] or type(field) == "table"
+      names[#names + 1] = type(name) == "string" and has_value and name or nil
+    end
+    table.sort(names)
     parts[#parts + 1] = "{"
-    for index, name in ipairs(keys_of(value)) do
+    for index, name in ipairs(names) do
       parts[#parts + 1] = index > 1 and "," or nil
       parts[#parts + 1] = encode_string(name)
       parts[#parts + 1] = ":"

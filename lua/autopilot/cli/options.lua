@@ -48,29 +48,26 @@ end
 -- About three years: longer than any wait, and far from every overflow.
 local most_seconds = 1e8
 
---- Ends the command with an error about its arguments: raises the sentence, which `main` prints.
-function options.refuse(sentence)
-  error({ mistake = sentence }, 0)
+--- Ends the command with an error about its arguments: raises a sentence, which `main` prints, or the form of one and
+-- what is put into it.
+function options.refuse(form, ...)
+  error({ mistake = select("#", ...) > 0 and form:format(...) or form }, 0)
 end
 
 --- Refuses two options that are given together.
 function options.exclude(given, one, other)
   if given[one] and given[other] then
-    local names = ("'--%s' and '--%s'"):format(one, other):gsub("_", "-")
-    options.refuse(("options %s exclude each other"):format(names))
+    local sentence = ("options '--%s' and '--%s' exclude each other"):format(one, other)
+    options.refuse((sentence:gsub("_", "-")))
   end
 end
 
 --- The time of `--since` in Unix seconds, or nil. A relative time counts back from `from`.
 function options.since(given, from, now)
-  local since, complaint
   if given.since then
-    since, complaint = text.read_since(given.since, from, now)
+    local since, complaint = text.read_since(given.since, from, now)
+    return since or options.refuse("option '--since' " .. complaint)
   end
-  if complaint then
-    options.refuse("option '--since' " .. complaint)
-  end
-  return since
 end
 
 --- A function that makes converters for argparse from the name of an option. `read` returns the value of a text; or
@@ -167,12 +164,12 @@ local converters = {
 --- Adds the options that a text describes to argparse's parser of a command. With `is_shown` they are not for parsing:
 -- then argparse knows the words that they accept.
 function options.declare(parser, described, is_shown)
-  local joined = described:gsub("\n  %*", "\1*"):gsub("\n  ", " ")
-  local titles, groups, title = {}, {}, "Options"
-  for line in joined:gmatch "[^\n]+" do
+  local groups = { { "Options" } }
+  for line in described:gsub("\n  %*", "\1*"):gsub("\n  ", " "):gmatch "[^\n]+" do
     local name, metavariable, help = line:match "^(%-%-%S+) ?(%u*): (.+)$"
-    title = not name and line:match "^(.*):$" or title
-    if name then
+    if not name then
+      groups[#groups + 1] = { line:match "^(.*):$" }
+    else
       local element = metavariable == "" and parser:flag(name) or parser:option(name)
       element:description((help:gsub("\1", "\n")))
       if metavariable ~= "" then
@@ -182,14 +179,13 @@ function options.declare(parser, described, is_shown)
           element:choices(words_of[convert])
         end
       end
-      if not groups[title] then
-        groups[title], titles[#titles + 1] = {}, title
-      end
-      table.insert(groups[title], element)
+      table.insert(groups[#groups], element)
     end
   end
-  for _, heading in ipairs(titles) do
-    parser:group(heading, (table.unpack or unpack)(groups[heading])) -- luacheck: compat
+  for _, group in ipairs(groups) do
+    if group[2] then
+      parser:group((table.unpack or unpack)(group)) -- luacheck: compat
+    end
   end
 end
 

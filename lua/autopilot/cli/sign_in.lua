@@ -174,9 +174,9 @@ local function open(name, options, context, title)
     find(given, options, context, title)
   end
   for option, passed_as in needs:gmatch "([%l_]+)=?([%l_]*)" do
-    given[passed_as] = needed(option, options, context, title)
+    local value = needed(option, options, context, title)
+    given[passed_as] = passed_as ~= "" and value or nil
   end
-  given[""] = nil -- those without a name
   local made, result = pcall(require("autopilot.token")[maker], given)
   if not made then
     refuse("%s", (tostring(result):gsub("^autopilot%.token%.[%w_]+:", title .. ":")))

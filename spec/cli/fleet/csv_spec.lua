@@ -1,4 +1,4 @@
-local csv = { fields = require "autopilot.cli.fleet.csv" }
+local csv = { fields = require("autopilot.cli.fleet.lines").values }
 local seeded_random = require "support.seeded_random"
 
 describe("a line of comma-separated values", function()

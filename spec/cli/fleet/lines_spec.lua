@@ -8,11 +8,10 @@ describe("the lines of a file", function()
   it("tells the length of a list, that of UTF-16 as if it were UTF-8", function()
     for text, expected in pairs { ["a.com\n"] = 6, ["\255\254a\0.\0b\0\n\0"] = 5 } do
       local path, remove = files.temporary(text)
-      local next_line, size, close = list_lines.open(path, io.stdin)
+      local next_line, size = list_lines.open(path, io.stdin)
       assert.equal(expected, size)
       assert.matches("^a%.", next_line())
       assert.is_nil(next_line())
-      close()
       remove()
     end
   end)

@@ -116,6 +116,22 @@ describe("the summary of a fleet", function()
     }, summary:failures())
   end)
 
+  it("prints the hint of each group that a report keeps, also beyond the ten names", function()
+    local summary = FleetSummary.new(true)
+    for index = 1, 12 do
+      local hint = index <= 11 and "Ask again." or "Make a new one."
+      summary:add({ tenant = ("t%02d"):format(index) }, failure("token_error", { hint = hint }))
+    end
+    local lines = summary:failures()
+    assert.same({ "token_error: Ask again.", "  t01" }, { lines[1], lines[2] })
+    assert.same({
+      "  t10",
+      "token_error: Make a new one.",
+      "  and 2 more, which the report names",
+    }, { lines[11], lines[12], lines[13] })
+    assert.equal(13, #lines)
+  end)
+
   it("reports tenants that were not begun in one line", function()
     local summary = new_summary()
     summary:add({ tenant = "a" }, failure "cancelled")

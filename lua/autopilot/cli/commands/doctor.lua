@@ -123,12 +123,8 @@ local function bundle_of(report, given, context)
 end
 
 function doctor.run(given, context)
-  local function on_event(event) -- without --verbose the table tells it
-    if given.verbose then
-      client_of.tell(event, context)
-    end
-  end
-  local client = client_of.open(given, context, { on_event = on_event })
+  context.complained_of.store_failed = true -- the table tells it
+  local client = client_of.open(given, context)
   local unwritable = given.bundle and write_file(given.bundle, nil, true)
   if unwritable then
     options.refuse("the file of --bundle cannot be written: " .. unwritable)

@@ -54,8 +54,8 @@ local function check(given)
   options.exclude(given, "dry_run", "state")
   for _, limit in ipairs(limited) do
     if given[limit[1]] and not limit[2]:find(given.operation, 1, true) then
-      local sentence = "option '--%s' goes with --operation %s"
-      options.refuse(sentence:format((limit[1]:gsub("_", "-")), limit[2]))
+      local name = limit[1]:gsub("_", "-")
+      options.refuse("option '--%s' goes with --operation %s", name, limit[2])
     end
   end
   if given.resume_within and not given.state then

@@ -1,4 +1,4 @@
---- Reads the lines of a list of tenants, as they are needed, in UTF-8.
+--- Reads the lines of a list of tenants, as they are needed, in UTF-8; and the values of a line of CSV.
 --
 -- UTF-16 with a byte order mark is read too: Excel saves "Unicode Text" so, and `>` in Windows PowerShell
 -- writes it.
@@ -93,7 +93,6 @@ end
 ---@param stdin file*
 ---@return (fun(): string|false|nil, string?)? next_line without its end
 ---@return number|string|nil size_or_message bytes of the text in UTF-8, nil where they are not known; without lines the reason
----@return fun()? close
 function lines.open(path, stdin)
   local file, message = stdin
   if path ~= "-" then
@@ -110,21 +109,46 @@ function lines.open(path, stdin)
     end
     return file:read(bytes_at_a_time)
   end)
-  if file == stdin then
-    return next_line
-  end
-  local size = not is_slow and file:seek "end" or nil
+  local size = file ~= stdin and not is_slow and file:seek "end" or nil
   if size == 0 then
-    file:close()
     return nil, path .. ": it is empty"
   elseif size then
     file:seek "set"
     size = has_utf16_mark(file:read(2) or "") and size / 2 or size -- tenants' names are ASCII
     file:seek "set"
   end
-  return next_line, size, function()
-    file:close()
-  end
+  return next_line, size
+end
+
+--- The values of a line of CSV (RFC 4180); or nil and what is wrong with it, without any of its text. A line break
+-- inside quotes, which the RFC allows, is refused, so that a missing quote costs one line and not all that follow.
+function lines.values(line, separator)
+  local fields, from = {}, 1
+  repeat
+    local text, last
+    if line:byte(from) == 34 then
+      local masked = line:sub(from + 1):gsub('""', "  ") -- two quotes are one that is text
+      local quote = masked:find('"', 1, true)
+      if not quote then
+        return nil, "a quote is not closed in its line"
+      end
+      last = from + quote
+      text = line:sub(from + 1, last - 1):gsub('""', '"')
+    else
+      last = (line:find(separator, from, true) or #line + 1) - 1
+      text = line:sub(from, last)
+      if text:find('"', 1, true) then
+        return nil, "there is a quote in a field that does not begin with one"
+      end
+    end
+    fields[#fields + 1] = text
+    local after = line:sub(last + 1, last + 1)
+    if after ~= "" and after ~= separator then
+      return nil, "there is text behind a closing quote"
+    end
+    from = last + 2
+  until after == ""
+  return fields
 end
 
 -- The first bytes of files that are not text.

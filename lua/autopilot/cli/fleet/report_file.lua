@@ -174,8 +174,8 @@ local function failures_section(group)
   end
   local count = #group == 1 and "1 tenant" or text.count(#group) .. " tenants"
   return {
-    title = ("%s (%s)"):format(group[1].outcome, count),
-    paragraph = group[1].hint,
+    title = ("%s (%s)"):format(group.outcome, count),
+    paragraph = group.hint,
     columns = { "Tenant", "Ask again from", "What was told" },
     rows = rows,
   }

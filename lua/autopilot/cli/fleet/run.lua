@@ -105,7 +105,7 @@ local function read_first(self)
   local first = self.list:next()
   while first == false do
     if context.clock() >= ends then
-      cli_options.refuse(("the list %s: nothing came before the deadline"):format(options.file))
+      cli_options.refuse("the list %s: nothing came before the deadline", options.file)
     end
     context.sleep(between_looks)
     first = self.list:next()
@@ -118,11 +118,10 @@ end
 
 local function open_lines(self)
   local options, context = self.options, self.context
-  local read_line, size, close = lines.open(options.file, context.stdin)
+  local read_line, size = lines.open(options.file, context.stdin)
   if not read_line then
     cli_options.refuse("the list cannot be read: " .. size)
   end
-  context.at_end[#context.at_end + 1] = close -- nil for standard input
   local function complain(sentence)
     self.output:complain(sentence)
   end
@@ -175,7 +174,7 @@ local function prepare(self)
   local options, context = self.options, self.context
   local complaint = options.report and report_file.complaint_about(options.report)
   if complaint then
-    cli_options.refuse(("the report %s %s"):format(options.report, complaint))
+    cli_options.refuse("the report %s %s", options.report, complaint)
   elseif options.report and (options.report == options.file or options.report == options.state) then
     cli_options.refuse "option '--report' names the list or the state file, which it would replace"
   end

@@ -9,22 +9,24 @@ local most_names = 10
 ---@field would_post integer tenants whose dry run says that a request would be sent
 ---@field package keeps_all boolean? every tenant that failed is kept, for a report in a file
 ---@field package failed table<string, integer> how many tenants failed, by outcome
----@field package entries autopilot.cli.FailedTenant[]
+---@field package by_title table<string, autopilot.cli.FailedTenants>
 local FleetSummary = {}
 FleetSummary.__index = FleetSummary
 
+---@class autopilot.cli.FailedTenants: { [integer]: autopilot.cli.FailedTenant } those with the same outcome and hint
+---@field title string the outcome, and the hint if there is one
+---@field outcome string
+---@field hint string?
+
 ---@class autopilot.cli.FailedTenant
 ---@field tenant string
----@field outcome string
----@field title string of its group: the outcome, and the hint if there is one
----@field hint string?
 ---@field again string? in how much time to ask again
 ---@field retry_at number? the same in Unix seconds
 ---@field detail string? what the report tells besides
 ---@field package number integer among those with its outcome, in the order in which they failed
 
 function FleetSummary.new(keeps_all)
-  local self = { keeps_all = keeps_all, would_post = 0, failed = {}, entries = {} }
+  local self = { keeps_all = keeps_all, would_post = 0, failed = {}, by_title = {} }
   return setmetatable(self, FleetSummary)
 end
 
@@ -37,42 +39,37 @@ function FleetSummary:add(tenant, report)
   local number = (self.failed[outcome] or 0) + 1
   self.failed[outcome] = number
   if self.keeps_all or (outcome ~= "cancelled" and number <= most_names) then
+    local title = outcome .. (hint and ": " .. hint or "")
+    local group = self.by_title[title] or { title = title, outcome = outcome, hint = hint }
     local failure, network, seconds = report.error or {}, report.network, report.retry_after
     local details = { failure.message or failure.code }
     details[#details + 1] = network and ("%s: %s"):format(network.stage, network.message)
-    table.insert(self.entries, {
+    group[#group + 1] = {
       tenant = tenant.tenant,
-      outcome = outcome,
-      title = outcome .. (hint and ": " .. hint or ""),
-      hint = hint,
       again = seconds and ("again in %s"):format(text.duration(math.ceil(seconds))),
       retry_at = report.retry_at,
       detail = details[1] and table.concat(details, ", "),
       number = number,
-    })
+    }
+    self.by_title[title] = group
   end
 end
 
---- The tenants that failed, grouped by outcome and hint.
----@param most integer? of each outcome; default all that were kept
----@return autopilot.cli.FailedTenant[][]
-function FleetSummary:groups(most)
-  local groups, group = {}, {}
-  table.sort(self.entries, function(a, b)
-    if a.title ~= b.title then
-      return a.title < b.title
-    end
-    return a.tenant < b.tenant
+local function sort_by(list, name)
+  table.sort(list, function(a, b)
+    return a[name] < b[name]
   end)
-  for _, entry in ipairs(self.entries) do
-    if entry.number <= (most or math.huge) then
-      if not group[1] or entry.title ~= group[1].title then
-        group = {}
-        groups[#groups + 1] = group
-      end
-      group[#group + 1] = entry
-    end
+end
+
+--- The tenants that failed, grouped by outcome and hint.
+---@return autopilot.cli.FailedTenants[]
+function FleetSummary:groups()
+  local groups = {}
+  for _, group in pairs(self.by_title) do
+    sort_by(group, "tenant")
+    groups[#groups + 1] = group
   end
+  sort_by(groups, "title")
   return groups
 end
 
@@ -112,18 +109,19 @@ end
 
 --- The tenants that failed, by outcome and hint: at most ten of an outcome by name.
 function FleetSummary:failures()
-  local lines, groups = {}, self:groups(most_names)
+  local lines, groups = {}, self:groups()
   for index, group in ipairs(groups) do
-    local outcome, following = group[1].outcome, groups[index + 1]
+    local outcome, following = group.outcome, groups[index + 1] or {}
     if outcome ~= "cancelled" then
-      lines[#lines + 1] = group[1].title
+      lines[#lines + 1] = group.title
       for _, entry in ipairs(group) do
         local facts = { entry.again or entry.detail, entry.again and entry.detail }
         local remark = facts[1] and "  " .. table.concat(facts, ", ") or ""
-        lines[#lines + 1] = ("  %s%s"):format(entry.tenant, remark)
+        local is_named = entry.number <= most_names
+        lines[#lines + 1] = is_named and ("  %s%s"):format(entry.tenant, remark) or nil
       end
       local unnamed = self.failed[outcome] - most_names
-      if unnamed > 0 and not (following and following[1].outcome == outcome) then
+      if unnamed > 0 and outcome ~= following.outcome then
         local more = self.keeps_all and "  and %s more, which the report names"
           or "  and %s more: --report names them, and --json prints a report of each"
         lines[#lines + 1] = more:format(text.count(unnamed))

@@ -7,7 +7,6 @@
 
 local authority = require "autopilot.token.authority"
 local clouds = require "autopilot.base.clouds"
-local csv_values = require "autopilot.cli.fleet.csv"
 local json = require "autopilot.base.json"
 local lines = require "autopilot.cli.fleet.lines"
 local merged = require "autopilot.base.merged"
@@ -198,7 +197,7 @@ end
 
 --- Raises an error of the list as a whole.
 local function refuse_list(self, sentence)
-  refuse(("the list %s: %s"):format(self.file, sentence))
+  refuse("the list %s: %s", self.file, sentence)
 end
 
 --- Reports once which columns of the list are ignored.
@@ -247,7 +246,7 @@ end
 
 --- The values of a CSV line. Of those beyond `least`, the empty ones at its end are left out.
 local function values_of(text, separator, least)
-  local values, message = csv_values(text, separator)
+  local values, message = lines.values(text, separator)
   while values and #values > least and is_blank(values[#values]) do
     values[#values] = nil
   end
