@@ -32,7 +32,8 @@ SharedState.__index = SharedState
 ---@field read_at number Unix time at which it was taken
 ---@field handed_out table<string, boolean> keys of the tenants that `next` returns or has returned
 ---@field open integer number of the part's tenants in progress; at 0 the part is released
----@field reports string[] to be written; `ok`: how many of them are ok
+---@field reports { key: string, report: table, is_refused: boolean, cooldown: number? }[] to be written
+---@field ok integer how many of them are ok
 ---@field is_unsettled boolean a sync may have been requested for a tenant that has no report
 ---@field is_lost boolean? the lease ended, and another machine took the part
 
@@ -319,9 +320,12 @@ function SharedState:note(key, given)
     return true
   end
   local ends = noted.cooldown_end_of(given, at, self.cooldown_length)
-  local is_refused = noted.is_refused(given)
-  local about = { key = entry.key, is_refused = is_refused, cooldown = ends and ends - at }
-  table.insert(hold.reports, noted.encode(given, about))
+  table.insert(hold.reports, {
+    key = entry.key,
+    report = noted.kept_of(given),
+    is_refused = noted.is_refused(given),
+    cooldown = ends and ends - at,
+  })
   hold.ok = hold.ok + (given.ok and 1 or 0)
   return true
 end
