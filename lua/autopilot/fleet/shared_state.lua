@@ -8,8 +8,7 @@
 --
 -- A machine sends no sync request when its lease is about to expire. It checks this right before each
 -- request, by a steady clock that also runs while the process is stopped. If the network breaks down after that, Linux
--- closes the connection before the lease ends, and does not send the request later. Times in the database are those of
--- the database's clock, so the clocks of the machines may differ.
+-- closes the connection before the lease ends, and does not send the request later.
 
 local Tenants = require "autopilot.fleet.tenants"
 local core = require "autopilot.core"
@@ -188,8 +187,9 @@ local function take_parts(self)
 end
 
 --- Writes reports, takes parts, and makes the waiting tenants of these parts ready.
-local function refill(self, clock)
+local function refill(self)
   self.before_call()
+  local began = self.clock()
   -- Reports are written first, because taking a part reads the reports of its tenants.
   local parts = self:flush() and take_parts(self) or {}
   for number, hold in pairs(parts) do
@@ -204,23 +204,12 @@ local function refill(self, clock)
     end
   end
   if #self.ready > 0 then
-    local factor = clock - self.looked_at < moment and 2 or 0.5
+    local factor = began - self.looked_at < moment and 2 or 0.5
     self.batch = math.max(smallest_batch, math.min(self.batch * factor, largest_batch))
-    self.looked_at = clock
+    self.looked_at = began
   else
-    self.next_look = clock + between_looks
+    self.next_look = began + between_looks
   end
-end
-
---- Returns a ready tenant, or nil. A ready tenant whose part was lost meanwhile is put back among the waiting ones.
-local function take_ready(self)
-  local entry = table.remove(self.ready)
-  if entry and entry.hold and entry.hold.is_lost then
-    self.entries[entry.key], entry.hold = nil, nil
-    add_entry(self, entry)
-    return take_ready(self)
-  end
-  return entry and entry.tenant
 end
 
 --- Returns the tenant to start next; nil if no tenant can be started now.
@@ -228,22 +217,29 @@ end
 ---@param is_late boolean the rest is to be returned without the database, as in a run that was replaced
 ---@return any tenant
 function SharedState:next(list, is_late)
-  if is_late or self.is_replaced then
+  local is_alone = is_late or self.is_replaced
+  if #self.ready == 0 and is_alone then
     local number = next(self.waiting)
-    if #self.ready == 0 and number then
-      self.ready = take_waiting(self, number)
+    self.ready = number and take_waiting(self, number) or {}
+  elseif #self.ready == 0 then
+    local wrong = read_ahead(self, list)
+    if #self.ready == 0 and self.waiting_count > 0 and self.clock() >= self.next_look then
+      refill(self)
     end
-    local entry = table.remove(self.ready)
-    return entry and entry.tenant or list:take(is_late)
+    if wrong then
+      return wrong
+    end
   end
-  local clock, wrong = self.clock(), nil
-  if #self.ready == 0 then
-    wrong = read_ahead(self, list)
+  local entry = table.remove(self.ready)
+  if not entry then
+    return is_alone and list:take(is_late) or nil
+  elseif entry.hold and entry.hold.is_lost and not is_alone then
+    -- Its part was lost meanwhile: it waits again.
+    self.entries[entry.key], entry.hold = nil, nil
+    add_entry(self, entry)
+    return self:next(list, is_late)
   end
-  if #self.ready == 0 and self.waiting_count > 0 and clock >= self.next_look then
-    refill(self, clock)
-  end
-  return wrong or take_ready(self)
+  return entry.tenant
 end
 
 --- Whether tenants that were read from the list are still to be returned by `next`.
