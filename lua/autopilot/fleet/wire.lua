@@ -164,17 +164,12 @@ end
 ---@return function transport
 function Wire:wrap(inner)
   return function(request)
-    local timeout = request.timeout or default_timeout
-    local attempt = {
-      connect = timeout.connect or default_timeout.connect,
-      total = timeout.total or default_timeout.total,
-      token = (request.headers or {})["Authorization"],
-    }
-    local response, network = exchange(self, request, attempt, function()
+    local attempt = merged(default_timeout, request.timeout)
+    attempt.token = (request.headers or {})["Authorization"]
+    return exchange(self, request, attempt, function()
       local shorter = { connect = attempt.connect, total = attempt.total }
       return inner(merged(request, { timeout = shorter }))
     end)
-    return response, network
   end
 end
 
