@@ -361,6 +361,7 @@ return function(given)
     cooldown_length = given.cooldown + given.cooldown_margin,
     worker = core.uuid(),
     lease = lease,
+    renewed_at = given.clock(), -- when it was asked for
     longest_delivery = lease * (1 - until_last),
     waiting = {}, -- tenants of the list that are not handed out yet, by the number of their part
     waiting_count = 0,
@@ -379,7 +380,6 @@ return function(given)
   }, SharedState)
   local options = { driver = "PostgreSQL", database = given.path }
   self.connection = database.connect(options, shared_run.prepare)
-  local asked_at = self.clock()
   local subject = given.host .. "\n" .. given.subject
   local run, message =
     self.connection:call(shared_run.join, subject, given.resume_within, self.worker, self.lease)
@@ -387,6 +387,5 @@ return function(given)
     return nil, "the state: " .. message
   end
   self.run_id, self.started_at, self.done_before = run.id, self.now() - run.age, run.done
-  self.renewed_at = asked_at
   return self
 end
