@@ -231,7 +231,7 @@ end
 --- Sets up the state of a run. No tenant is read yet.
 local function begin_run(self)
   self.is_running = true
-  self.loop:begin_run()
+  self.loop.idle = {} -- in nginx, coroutines belong to the request or timer that made them
   self.wire:begin(self.state and self.state.longest_delivery)
   self.began = self.clock()
   self.deadline = self.options.deadline and self.began + self.options.deadline

@@ -1,8 +1,8 @@
 --- Runs one coroutine for each tenant in progress, all of them in one thread.
 --
--- A task yields what it waits for: its `transfer` in the shared set, a time of the clock (a number), or
--- `parked` when other code will wake it. A task that yields anything else, or a time in the past, as a user's own
--- code may, is resumed after `shortest_sleep`. Only the function `wait` differs between plain Lua and an event loop.
+-- A task yields what it waits for: a time of the clock (a number), or `parked` when its transfer or other code will wake
+-- it. A task that yields anything else, or a time in the past, as a user's own code may, is resumed after
+-- `shortest_sleep`. Only the function `wait` differs between plain Lua and an event loop.
 
 local Timers = require "autopilot.fleet.timers"
 local tenant = require "autopilot.fleet.tenant"
@@ -17,7 +17,7 @@ local tenant = require "autopilot.fleet.tenant"
 ---@field set any? the transfer set, which the wire makes
 ---@field idle thread[] coroutines of tasks that have ended, for the next ones
 ---@field timers autopilot.fleet.Timers tasks, and other items with a method `due`
----@field package transfers table<any, autopilot.fleet.Task> the task that waits for each
+---@field transfers table<any, autopilot.fleet.Task> the task that waits for each
 local Loop = {}
 Loop.__index = Loop
 
@@ -69,20 +69,12 @@ local function resume(self, task, value)
     tenant.fail(self.fleet, task, wanted)
   elseif wanted == ended then
     self.idle[#self.idle + 1], task.thread = task.thread, nil
-  elseif wanted ~= nil and wanted == task.transfer then
-    self.transfers[wanted] = task
   elseif wanted ~= Loop.parked then
     local clock = self.options.clock()
     local is_time = type(wanted) == "number" and wanted > clock
     self.timers:set(task, is_time and wanted or clock + shortest_sleep)
     collectgarbage("step", collected_at_sleep)
   end
-end
-
---- Called when a run begins. Coroutines of an earlier run are not used again: in nginx they belong to the
--- request or timer that made them.
-function Loop:begin_run()
-  self.idle = {}
 end
 
 --- Begins a task; returns when it waits for something or has ended.

@@ -12,21 +12,15 @@ local kept = "ok operation outcome tenant tenant_id status http_version delivere
   .. "sync_status last_sync last_manual_trigger cooldown_until cooldown_remaining "
   .. "ready service_time"
 
---- The JSON text of what is kept of a report; with `about`, of that table with it in the field `report`.
+--- What is kept of a report. The report of a user's operation may have values that JSON has not: then only whether it is
+-- ok.
 ---@param given autopilot.Report
----@param about table?
-function noted.encode(given, about)
-  local function encode(fields)
-    if about then
-      about.report = fields
-    end
-    return json.encode(about or fields)
-  end
+function noted.kept_of(given)
   local fields = {}
   for name in kept:gmatch "%S+" do
     fields[name] = given[name]
   end
-  return encode(fields) or encode { ok = given.ok, operation = given.operation }
+  return json.encode(fields) and fields or { ok = given.ok, operation = given.operation }
 end
 
 --- Until when another sync would be refused, by the client's clock, or nil.

@@ -35,10 +35,8 @@ end
 --- For a tenant that is abandoned because the run ends, or was not begun.
 function reports.given_up(fleet, task, has_begun)
   local operation, is_late = fleet.operation_name, not fleet.wire.is_cancelled
-  local why, gave_up = "CANCELLED", "not_retryable"
-  if is_late then
-    why, gave_up = "DEADLINE", "deadline"
-  end
+  local why = is_late and "DEADLINE" or "CANCELLED"
+  local gave_up = is_late and "deadline" or "not_retryable"
   if task.has_posted then
     return own(fleet, task, {
       outcome = "interrupted",

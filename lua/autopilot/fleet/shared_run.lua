@@ -185,7 +185,7 @@ end
 --- Writes reports of tenants, and releases parts, as far as the worker still holds the parts.
 ---@param batch string an id that stays the same while the reports are written again, perhaps with later ones, because
 -- it is not known whether they were written
----@param holds table<autopilot.fleet.Hold, true> their `reports` are JSON of `{ key =, report =, is_refused =, cooldown = }`
+---@param holds table<autopilot.fleet.Hold, true>
 ---@param cooldown number seconds: the longest cooldown that a report can contain
 ---@return table<integer, true> lost numbers of parts whose reports could not be written: another worker took them
 function shared_run.write(opened, id, worker, batch, holds, cooldown)
@@ -197,7 +197,7 @@ function shared_run.write(opened, id, worker, batch, holds, cooldown)
       ok = hold.ok,
       is_free = hold.open == 0,
       is_unsettled = hold.is_unsettled,
-      reports = database.encode("[" .. table.concat(hold.reports, ",") .. "]"),
+      reports = database.encode(json.encode(hold.reports)),
     }
   end
   local text = json.encode(given)

@@ -8,8 +8,7 @@
 --
 -- A machine sends no sync request when its lease is about to expire. It checks this right before each
 -- request, by a steady clock that also runs while the process is stopped. If the network breaks down after that, Linux
--- closes the connection before the lease ends, and does not send the request later. Times in the database are those of
--- the database's clock, so the clocks of the machines may differ.
+-- closes the connection before the lease ends, and does not send the request later.
 
 local Tenants = require "autopilot.fleet.tenants"
 local core = require "autopilot.core"
@@ -32,7 +31,8 @@ SharedState.__index = SharedState
 ---@field read_at number Unix time at which it was taken
 ---@field handed_out table<string, boolean> keys of the tenants that `next` returns or has returned
 ---@field open integer number of the part's tenants in progress; at 0 the part is released
----@field reports string[] to be written; `ok`: how many of them are ok
+---@field reports { key: string, report: table, is_refused: boolean, cooldown: number? }[] to be written
+---@field ok integer how many of them are ok
 ---@field is_unsettled boolean a sync may have been requested for a tenant that has no report
 ---@field is_lost boolean? the lease ended, and another machine took the part
 
@@ -187,8 +187,9 @@ local function take_parts(self)
 end
 
 --- Writes reports, takes parts, and makes the waiting tenants of these parts ready.
-local function refill(self, clock)
+local function refill(self)
   self.before_call()
+  local began = self.clock()
   -- Reports are written first, because taking a part reads the reports of its tenants.
   local parts = self:flush() and take_parts(self) or {}
   for number, hold in pairs(parts) do
@@ -203,23 +204,12 @@ local function refill(self, clock)
     end
   end
   if #self.ready > 0 then
-    local factor = clock - self.looked_at < moment and 2 or 0.5
+    local factor = began - self.looked_at < moment and 2 or 0.5
     self.batch = math.max(smallest_batch, math.min(self.batch * factor, largest_batch))
-    self.looked_at = clock
+    self.looked_at = began
   else
-    self.next_look = clock + between_looks
+    self.next_look = began + between_looks
   end
-end
-
---- Returns a ready tenant, or nil. A ready tenant whose part was lost meanwhile is put back among the waiting ones.
-local function take_ready(self)
-  local entry = table.remove(self.ready)
-  if entry and entry.hold and entry.hold.is_lost then
-    self.entries[entry.key], entry.hold = nil, nil
-    add_entry(self, entry)
-    return take_ready(self)
-  end
-  return entry and entry.tenant
 end
 
 --- Returns the tenant to start next; nil if no tenant can be started now.
@@ -227,22 +217,29 @@ end
 ---@param is_late boolean the rest is to be returned without the database, as in a run that was replaced
 ---@return any tenant
 function SharedState:next(list, is_late)
-  if is_late or self.is_replaced then
+  local is_alone = is_late or self.is_replaced
+  if #self.ready == 0 and is_alone then
     local number = next(self.waiting)
-    if #self.ready == 0 and number then
-      self.ready = take_waiting(self, number)
+    self.ready = number and take_waiting(self, number) or {}
+  elseif #self.ready == 0 then
+    local wrong = read_ahead(self, list)
+    if #self.ready == 0 and self.waiting_count > 0 and self.clock() >= self.next_look then
+      refill(self)
     end
-    local entry = table.remove(self.ready)
-    return entry and entry.tenant or list:take(is_late)
+    if wrong then
+      return wrong
+    end
   end
-  local clock, wrong = self.clock(), nil
-  if #self.ready == 0 then
-    wrong = read_ahead(self, list)
+  local entry = table.remove(self.ready)
+  if not entry then
+    return is_alone and list:take(is_late) or nil
+  elseif entry.hold and entry.hold.is_lost and not is_alone then
+    -- Its part was lost meanwhile: it waits again.
+    self.entries[entry.key], entry.hold = nil, nil
+    add_entry(self, entry)
+    return self:next(list, is_late)
   end
-  if #self.ready == 0 and self.waiting_count > 0 and clock >= self.next_look then
-    refill(self, clock)
-  end
-  return wrong or take_ready(self)
+  return entry.tenant
 end
 
 --- Whether tenants that were read from the list are still to be returned by `next`.
@@ -319,9 +316,12 @@ function SharedState:note(key, given)
     return true
   end
   local ends = noted.cooldown_end_of(given, at, self.cooldown_length)
-  local is_refused = noted.is_refused(given)
-  local about = { key = entry.key, is_refused = is_refused, cooldown = ends and ends - at }
-  table.insert(hold.reports, noted.encode(given, about))
+  table.insert(hold.reports, {
+    key = entry.key,
+    report = noted.kept_of(given),
+    is_refused = noted.is_refused(given),
+    cooldown = ends and ends - at,
+  })
   hold.ok = hold.ok + (given.ok and 1 or 0)
   return true
 end
@@ -361,6 +361,7 @@ return function(given)
     cooldown_length = given.cooldown + given.cooldown_margin,
     worker = core.uuid(),
     lease = lease,
+    renewed_at = given.clock(), -- when it was asked for
     longest_delivery = lease * (1 - until_last),
     waiting = {}, -- tenants of the list that are not handed out yet, by the number of their part
     waiting_count = 0,
@@ -379,7 +380,6 @@ return function(given)
   }, SharedState)
   local options = { driver = "PostgreSQL", database = given.path }
   self.connection = database.connect(options, shared_run.prepare)
-  local asked_at = self.clock()
   local subject = given.host .. "\n" .. given.subject
   local run, message =
     self.connection:call(shared_run.join, subject, given.resume_within, self.worker, self.lease)
@@ -387,6 +387,5 @@ return function(given)
     return nil, "the state: " .. message
   end
   self.run_id, self.started_at, self.done_before = run.id, self.now() - run.age, run.done
-  self.renewed_at = asked_at
   return self
 end

@@ -213,7 +213,7 @@ function State:note(key, given)
       run(self, note_cooldown, full_key, ends)
     end
     if given.ok then
-      run(self, note_report, self.run_id, full_key, noted.encode(given))
+      run(self, note_report, self.run_id, full_key, json.encode(noted.kept_of(given)))
     elseif noted.is_refused(given) then
       run(self, forget_asked, self.run_id, full_key)
     end

@@ -4,6 +4,7 @@
 -- the set; its coroutine yields until the transfer has finished. The tenant of a request is the one whose
 -- coroutine runs.
 
+local Loop = require "autopilot.fleet.loop"
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
 local dates = require "autopilot.base.dates"
@@ -141,8 +142,8 @@ local function transfer(self, attempt, prepared)
     return nil, failure
   end
   local added = set:add(prepared, attempt)
-  loop.current.transfer = added
-  coroutine.yield(added)
+  loop.transfers[added], loop.current.transfer = loop.current, added
+  coroutine.yield(Loop.parked)
   return added:result()
 end
 
@@ -163,17 +164,12 @@ end
 ---@return function transport
 function Wire:wrap(inner)
   return function(request)
-    local timeout = request.timeout or default_timeout
-    local attempt = {
-      connect = timeout.connect or default_timeout.connect,
-      total = timeout.total or default_timeout.total,
-      token = (request.headers or {})["Authorization"],
-    }
-    local response, network = exchange(self, request, attempt, function()
+    local attempt = merged(default_timeout, request.timeout)
+    attempt.token = (request.headers or {})["Authorization"]
+    return exchange(self, request, attempt, function()
       local shorter = { connect = attempt.connect, total = attempt.total }
       return inner(merged(request, { timeout = shorter }))
     end)
-    return response, network
   end
 end
 
