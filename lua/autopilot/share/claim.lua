@@ -8,9 +8,9 @@
 
 local TenantStore = require "autopilot.share.tenant_store"
 local answers = require "autopilot.graph.answer"
+local failure = require("autopilot.base.lazy") "autopilot.sync.failure"
 local outcome = require "autopilot.sync.outcome"
 local record = require "autopilot.sync.record"
-local recover = require("autopilot.base.lazy") "autopilot.sync.recover"
 local shared_answer = require "autopilot.share.shared_answer"
 local sync = require "autopilot.sync.sync"
 
@@ -198,7 +198,7 @@ local function settle_for_other(requests, state)
   local client, result = requests.call.client, state.unread
   state.unread = nil
   client.shared:settle(requests)
-  if not recover.of_another(requests, result, state.seen_trigger) then
+  if not failure.look_for_another(requests, result, state.seen_trigger) then
     renew(requests, client.options.timeout.total)
     return nil
   end

@@ -121,7 +121,6 @@ function shared_answer.write(claim, requests, answer, of_another)
   local sent = answer.outcome == "started" and client.memory.started_at or request.sent
   local open = requests.is_unread and outcome.of(answer).is_open and requests.open
   local stored = copy(answer, form.answer)
-  stored.unread = requests.is_unreadable
   local left = answer.free_at and answer.free_at - now
   stored.retry_after = left and left > 0 and left or nil
   return {

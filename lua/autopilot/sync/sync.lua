@@ -1,7 +1,7 @@
 --- `client:sync`, and the sync requests that one call of `sync` or `ensure` sends.
 --
 -- The HTTP request is in `autopilot.graph.request`, what follows from any answer but the expected one in
--- `failure`, the retry loop in `call`, and the handling of a lost answer in `recover`.
+-- `failure`, and the retry loop in `call`.
 
 local lazy = require "autopilot.base.lazy"
 
@@ -40,7 +40,6 @@ local sync = {
 ---@field has_posted boolean? a request was sent
 ---@field open autopilot.OpenRequests? the requests that may have started a sync
 ---@field is_unread boolean? the record was not read since the last of these requests
----@field is_unreadable boolean? the last request's answer was lost, and the record could not be read
 ---@field lease autopilot.Lease? the call's claim on the tenant, if a store is shared
 ---@field instead table? the answer that is used in place of sending a request: another call's answer, a known refusal, or that
 --- another request is under way
