@@ -156,7 +156,7 @@ local function ask(self)
   end
   local settled = wait.after_start(call, answer)
   if settled.outcome == "sync_failed" then
-    requests.last_answer = settled
+    requests.last_answer = requests.last_answer and settled
     return nil -- the next look sees it too
   end
   return settled

@@ -307,7 +307,7 @@ function failure.complete(requests, answer)
   end
   if not requests.attempts[1] and outcome.of(answer).source == "record" then
     answer.answered_by = "client"
-  elseif answer.answered_by == "client" and not answer.joined and requests.has_posted then
+  elseif answer.answered_by == "client" and not answer.joined and requests.last_answer then
     answer.answered_by = nil
   end
   return answer

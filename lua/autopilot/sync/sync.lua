@@ -20,9 +20,8 @@ local sync = {
       type = "string",
       secret = true, -- error messages never quote a header
       check = function(value)
-        return (#value > 128 or not value:match "^[%w%-]+$")
-            and "must consist of at most 128 letters, digits and '-'"
-          or nil
+        local is_right = #value <= 128 and value:find "^[%w%-]+$"
+        return not is_right and "must consist of at most 128 letters, digits and '-'" or nil
       end,
     },
   },
@@ -35,9 +34,8 @@ local sync = {
 ---@field client_request_id string? for the first request that is sent; nil: a new id for each
 ---@field delay number seconds waited before the next one
 ---@field sent autopilot.SentRequest? the last request sent
----@field last_answer table? the answer to it
+---@field last_answer table? the answer to it, or what a later read showed of it; nil: no request was sent
 ---@field delivered "yes"|"no"|"unknown" whether the service received any of the requests
----@field has_posted boolean? a request was sent
 ---@field open autopilot.OpenRequests? the requests that may have started a sync
 ---@field is_unread boolean? the record was not read since the last of these requests
 ---@field lease autopilot.Lease? the call's claim on the tenant, if a store is shared
@@ -93,7 +91,7 @@ function Requests:after(answer, sent)
     memory:note_started(sent.at, accepted_at, sent.earliest, sent.latest)
   end
   if answer.sends > 0 then
-    self.last_answer, self.has_posted = answer, true
+    self.last_answer = answer
   end
   local list = self.attempts
   list[#list + 1] = {
