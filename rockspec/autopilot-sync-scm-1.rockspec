@@ -178,7 +178,6 @@ build = {
     ["autopilot.sync.knowledge"] = "lua/autopilot/sync/knowledge.lua",
     ["autopilot.sync.outcome"] = "lua/autopilot/sync/outcome.lua",
     ["autopilot.sync.record"] = "lua/autopilot/sync/record.lua",
-    ["autopilot.sync.recover"] = "lua/autopilot/sync/recover.lua",
     ["autopilot.sync.report"] = "lua/autopilot/sync/report.lua",
     ["autopilot.sync.service_clock"] = "lua/autopilot/sync/service_clock.lua",
     ["autopilot.sync.sync"] = "lua/autopilot/sync/sync.lua",

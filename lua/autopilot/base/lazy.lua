@@ -1,7 +1,7 @@
 --- Loads a module that few calls need when it is first used:
 --
---     local recover = lazy "autopilot.sync.recover"   -- at the top of a file
---     recover.settle(call)                            -- loads the module, then calls it
+--     local failure = lazy "autopilot.sync.failure"   -- at the top of a file
+--     failure.settle(call)                            -- loads the module, then calls it
 --
 -- Written at the top of a file like `require`, so that a reader sees what the file needs. The module is a table whose
 -- fields are read, or a function that is called.

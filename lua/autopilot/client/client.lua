@@ -29,8 +29,6 @@ local sentence = lazy "autopilot.base.sentence"
 ---@field sleep fun(seconds: number)
 ---@field now fun(): number
 
-local longest_text = 1000 -- characters of a text that others wrote, in a report
-
 ---@class autopilot.Client of a service (`autopilot.Service`), whose fields are read through it
 ---@field tenant string|false
 ---@field tenant_id string|false|nil of the token that was sent last, where it can be read
@@ -137,7 +135,7 @@ end
 ---@param longest integer? characters; default 1000
 ---@return string? text nil when nothing is left of it
 function Client:clean(text, longest)
-  longest = longest or longest_text
+  longest = longest or 1000
   if type(text) ~= "string" or #text <= longest and not echo.is_possible(text, self.secrets) then
     return text
   end

@@ -263,9 +263,6 @@ check("cooldown", "Cooldown", {}, function(found)
   return "ok", ("a sync is possible in %s, at %s"):format(dates.duration(left), at)
 end)
 
-local store_advice = "Until the store works each client asks by itself: check its address, that it "
-  .. "runs, and that it may be written to."
-
 --- Adds a test value to the store, reads it back, and deletes it.
 check("store", "Store", { is_independent = true, is_harmless = true }, function(found)
   local clock, given = found.client.options.clock, found.client.options.store
@@ -282,7 +279,9 @@ check("store", "Store", { is_independent = true, is_harmless = true }, function(
     contract.call(given, "delete_if", key, "value")
   end
   if message then
-    return "wrong", message:sub(1, 200), store_advice
+    local advice = "Until the store works each client asks by itself: check its address, that it "
+      .. "runs, and that it may be written to."
+    return "wrong", message:sub(1, 200), advice
   end
   return "ok", ("can be written and read, in %.0f ms"):format((clock() - at) * 1000)
 end)

@@ -17,7 +17,7 @@ local needed_later = "base.claims base.interrupt base.merged base.network_hint "
   .. "base.option_mistake base.protected_call base.redact base.sentence "
   .. "graph.answer graph.error graph.error_forms graph.hint graph.loose_json "
   .. "graph.token_provider graph.trace retry.policy "
-  .. "sync.ensure sync.failure sync.record sync.recover sync.sync sync.wait"
+  .. "sync.ensure sync.failure sync.record sync.sync sync.wait"
 
 ---@class autopilot.Service
 ---@field options table checked

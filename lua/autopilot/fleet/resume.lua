@@ -1,7 +1,7 @@
 --- Tenants for which this run has requested a sync before, in a process that ended before the answer came:
 -- their record shows whether that sync was started, so that it is not requested again.
 --
--- This is what `autopilot.sync.recover` does after a lost answer, across two processes, by the same rule: a
+-- This is what `autopilot.sync.failure` does after a lost answer, across two processes, by the same rule: a
 -- trigger that may be later than our request counts as ours.
 
 local report = require "autopilot.sync.report"

@@ -8,9 +8,9 @@
 
 local TenantStore = require "autopilot.share.tenant_store"
 local answers = require "autopilot.graph.answer"
+local failure = require("autopilot.base.lazy") "autopilot.sync.failure"
 local outcome = require "autopilot.sync.outcome"
 local record = require "autopilot.sync.record"
-local recover = require("autopilot.base.lazy") "autopilot.sync.recover"
 local shared_answer = require "autopilot.share.shared_answer"
 local sync = require "autopilot.sync.sync"
 
@@ -18,12 +18,9 @@ local sync = require "autopilot.sync.sync"
 local margin = 10
 -- Seconds that getting a token may take.
 local token_time = 60
--- Seconds. A claim is kept during a pause of the first length at most, and for the second length in all. Then
--- it is released, and other calls get the answer so far.
+-- Seconds that a claim is kept at most during one pause, and in all. Then it is released, and other calls get the
+-- answer so far. A call waits as long in all, even if several others hold the claim one after the other.
 local longest_pause, longest_hold = 30, 300
--- Seconds that a call waits at most, even if several other calls hold the claim one after the other.
-local longest_wait = 300
-
 -- A store counts as broken if it says so many times that a claim exists, but does not return it.
 local most_unseen = 20
 
@@ -198,7 +195,7 @@ local function settle_for_other(requests, state)
   local client, result = requests.call.client, state.unread
   state.unread = nil
   client.shared:settle(requests)
-  if not recover.of_another(requests, result, state.seen_trigger) then
+  if not failure.look_for_another(requests, result, state.seen_trigger) then
     renew(requests, client.options.timeout.total)
     return nil
   end
@@ -233,7 +230,7 @@ local function in_progress(requests, ends)
   local client = requests.call.client
   local rest = ends and ends - client.options.clock() or 0
   return answers.not_sent(client, "in_progress", {
-    retry_after = rest > 0 and math.min(rest, longest_wait) or nil,
+    retry_after = rest > 0 and math.min(rest, longest_hold) or nil,
     hint = hint_of_late,
     gave_up = requests.call:time_left() <= 0 and "deadline" or nil,
   })
@@ -248,7 +245,7 @@ local function wait(requests, state)
     sleep = client.options.sleep,
     now = clock,
     seconds = call.is_single_pass and 0
-      or math.min(call:time_left(), state.began + longest_wait - clock()),
+      or math.min(call:time_left(), state.began + longest_hold - clock()),
   })
   state.unseen = seen and 0 or state.unseen + 1
   if not seen then

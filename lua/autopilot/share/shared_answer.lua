@@ -119,9 +119,8 @@ function shared_answer.write(claim, requests, answer, of_another)
     return nil
   end
   local sent = answer.outcome == "started" and client.memory.started_at or request.sent
-  local open = requests.is_unread and outcome.of(answer).is_open and requests.open
+  local open = requests.is_unread and requests.open
   local stored = copy(answer, form.answer)
-  stored.unread = requests.is_unreadable
   local left = answer.free_at and answer.free_at - now
   stored.retry_after = left and left > 0 and left or nil
   return {
@@ -137,11 +136,10 @@ end
 
 -- ---- Reading -----------------------------------------------------------------------------------------
 
---- Converts a result of `write` back; nil for anything else.
----@param client autopilot.Client of the reader
+--- Converts a result of `write` back for the client; nil for any other table.
 ---@return autopilot.SharedAnswer?
 function shared_answer.read(value, client)
-  local stored = copy(type(value) == "table" and value or {}, form)
+  local stored = copy(value, form)
   local answer = stored.answer or {}
   local is_complete = stored.id
     and stored.told_by
@@ -155,14 +153,12 @@ function shared_answer.read(value, client)
   if not (is_complete and is_possible and is_of_request(answer.outcome) and answer.delivered) then
     return nil
   end
-  local clock = client.service_clock
-  local unread_since = outcome.of(answer).is_open and stored.unread_since
+  local clock, unread_since = client.service_clock, stored.unread_since
   stored.sent, stored.sent_latest = clock:of_unix(stored.sent)
   -- Triggers count from `unread_since` on, so it is the latest moment that it can be.
   stored.unread_since = unread_since and select(2, clock:of_unix(unread_since)) or nil
   client:set_retry(answer, answer.retry_after)
   answer.tenant, answer.answered_by, answer.joined = client.tenant, "client", true
-  answer.unread = answer.unread or nil
   return stored
 end
 

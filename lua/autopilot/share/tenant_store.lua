@@ -116,20 +116,6 @@ local function read(self)
   return self.value or {}
 end
 
---- Writes the tenant's value to the store for so many seconds. Stored data that this client ignores stays.
-local function put(self, value, seconds)
-  local stored = value.stored or {}
-  local text = json.encode {
-    sync = value.sync and value.sync.stored or stored.sync,
-    refusal = value.refusal or stored.refusal,
-    result = value.result,
-    ended = value.ended,
-  }
-  if text then
-    self:call("set", self.key, text, seconds)
-  end
-end
-
 -- ---- Reading and updating the value ------------------------------------------------------------------
 
 --- Seconds until the cooldown of a sync ends.
@@ -234,8 +220,16 @@ function TenantStore:write(result, value, ended)
     life_of(self, value.sync),
     value.refusal and self.refusal_ends and self.refusal_ends - self.client.options.clock() or 0
   )
-  if life > 0 then
-    put(self, value, life)
+  local stored = value.stored or {} -- what this client ignores stays
+  local text = life > 0
+    and json.encode {
+      sync = value.sync and value.sync.stored or stored.sync,
+      refusal = value.refusal or stored.refusal,
+      result = value.result,
+      ended = value.ended,
+    }
+  if text then
+    self:call("set", self.key, text, life)
   end
 end
 

@@ -10,7 +10,7 @@ local record = require "autopilot.sync.record"
 local sync = require "autopilot.sync.sync"
 local wait = require "autopilot.sync.wait"
 
-local recover = lazy "autopilot.sync.recover"
+local failure = lazy "autopilot.sync.failure"
 
 ---@type autopilot.Operation
 local ensure = {
@@ -134,7 +134,7 @@ local function ask(self)
     -- The next read may show that it is done, or what to do.
     local is_passing = outcome.of(answer).source == "tenant"
       or answer.outcome == "interrupted"
-      or requests.is_unreadable
+      or answer.unread
       or answer.retry_at
     local may_go_on = is_passing
       and not call.is_single_pass
@@ -156,7 +156,7 @@ local function ask(self)
   end
   local settled = wait.after_start(call, answer)
   if settled.outcome == "sync_failed" then
-    requests.last_answer = settled
+    requests.last_answer = requests.last_answer and settled
     return nil -- the next look sees it too
   end
   return settled
@@ -186,7 +186,7 @@ end
 local function read_record(self)
   local answer = record.read(self.call)
   if self.requests.open and not answer.outcome then
-    answer = recover.settle(self.requests, answer)
+    answer = failure.settle(self.requests, answer)
   end
   return answer
 end

@@ -1,11 +1,203 @@
---- Handles sync requests that were refused, were not sent, or whose answer was lost: interprets the answer, updates
--- what the client knows of the tenant, and makes the report that the retry policy judges.
+--- What follows from a sync request that was refused, was not sent, or whose answer was lost. Interprets the answer,
+-- updates what the client knows of the tenant, finds out from the record whether a lost request started a sync, and
+-- makes the report that the retry policy judges.
+--
+-- Reading the record after a lost answer is not a retry: it happens once or twice for each attempt that needs it, with
+-- every retry policy.
+--
+-- A "stamp" is the record's time of the last manual trigger. A stamp at or after the time of sending proves
+-- that a sync was triggered since, by us or by another client. A stamp between the time of sending and the
+-- time at which we stopped waiting proves that our request arrived. `Date` has whole seconds, and answers
+-- take time, so it may be uncertain whether a stamp is from before or after our sending. Then the record is
+-- read once more, at a time at which the answer's `Date` decides. A stamp that stays uncertain counts as
+-- one from after. So `started` can be wrong in two cases only. In both our own request was lost, and another
+-- client triggered a sync: either less than two round trips before we sent (if no second read can be made:
+-- less than a second and a round trip, as `Date` has whole seconds), or while our request was under way.
 
 local merged = require "autopilot.base.merged"
 local outcome = require "autopilot.sync.outcome"
-local recover = require "autopilot.sync.recover"
+local record = require "autopilot.sync.record"
 
 local failure = {}
+
+-- ---- Requests whose answers were lost ----------------------------------------------------------------
+
+---@class autopilot.OpenRequests requests of a call that may have started a sync
+---@field since number when the first was sent, on the client's clock
+---@field sent_last number when the last was sent, on the client's clock
+---@field took number seconds after which the last one ended without an answer
+---@field earliest number? `since` on the service's clock at the earliest, as that was known then
+---@field ended number? when that was at the latest, on the service's clock, if that was known then
+---@field seen number? the latest stamp that is known to be from before them
+
+local lost_in_a_gateway = { [502] = true, [503] = true, [504] = true }
+
+-- Seconds: an answer that comes sooner is not from the other end of a network.
+local shortest_trip = 0.005
+
+--- Whether Graph did not answer: the connection broke, or a gateway sent 502 to 504.
+local function was_lost(answer)
+  local is_gateways = lost_in_a_gateway[answer.status] and not answer.retry_after
+  return answer.outcome == "interrupted" or is_gateways or false
+end
+
+--- Remembers that a request may have started a sync, although its answer does not say so.
+local function keep_open(requests, answer, seen)
+  if answer.delivered ~= "unknown" and (answer.sends or 0) <= 1 then
+    return
+  end
+  local sent = requests.sent.at
+  local open = requests.open or { since = sent, seen = seen }
+  open.sent_last, open.took = sent, answer.elapsed
+  local service_clock = requests.call.client.service_clock
+  if service_clock:is_known() then
+    local _, ended = service_clock:to_service(sent + answer.elapsed)
+    open.ended = ended
+    -- The range of the service's clock widens with time, so a record that is read much later is compared with this.
+    open.earliest = open.earliest or service_clock:to_service(open.since)
+  end
+  requests.open = open
+end
+
+--- Whether a stamp counts as later than our sending, and whether that is certain.
+local function counts(requests, stamp)
+  local open = requests.open
+  local earliest, latest = requests.call.client.service_clock:to_service(open.since)
+  if not stamp or stamp < math.max(earliest, open.earliest or earliest) then
+    return false, false
+  end
+  return stamp > (open.seen or 0), stamp >= latest
+end
+
+--- Reads the record once more if its stamp counts but is not certain. The read is timed two round trips
+-- before `Date` would change to a new second if our request had been sent exactly at the stamp. If `Date`
+-- shows that second already, the service's clock is further ahead, and the stamp is from before.
+local function look_closer(requests, read)
+  local call, open, took = requests.call, requests.open, read.elapsed
+  local it_counts, is_sure = counts(requests, read.last_manual_trigger)
+  if not it_counts or is_sure or took < shortest_trip or call.is_single_pass then
+    return nil
+  end
+  local options = call.client.options
+  local passed = options.clock() - open.since
+  local shows = read.last_manual_trigger + passed + 2 * took
+  local seconds = math.ceil(shows) - shows
+  if seconds + 2 * took >= call:time_left() then
+    return nil
+  end
+  options.sleep(seconds)
+  local closer = record.read_once(call)
+  return not closer.outcome and closer or nil
+end
+
+--- Finds out by the record whether a sync was triggered since the first of the open requests, of which there
+-- must be one. If so, the client remembers it, and `requests.open` becomes nil.
+---@return table read the answer to the newest read
+function failure.settle(requests, read)
+  local open = requests.open
+  read = look_closer(requests, read) or read
+  local stamp = read.last_manual_trigger
+  if not counts(requests, stamp) then
+    open.seen = math.max(open.seen or 0, stamp or 0) -- later reads do not change that
+    return read
+  end
+  local client = requests.call.client
+  local memory, service_clock = client.memory, client.service_clock
+  memory:note_started(open.since, nil, stamp, stamp)
+  record.note(memory, read)
+  requests.open = nil
+  local under_way_from = service_clock:to_service(open.sent_last)
+  local _, under_way_until = service_clock:to_service(open.sent_last + open.took)
+  under_way_until = math.min(under_way_until, open.ended or math.huge)
+  local _, latest = service_clock:to_service(client.options.clock())
+  local was_under_way = stamp >= under_way_from and stamp <= under_way_until
+  -- A stamp from the future says that the clocks cannot be compared, as does an unknown clock.
+  local is_comparable = service_clock:is_known() and stamp <= latest
+  if was_under_way or not is_comparable then
+    requests.delivered = "yes"
+  end
+  return read
+end
+
+--- Gives the answer of the lost request the outcome that the record shows, and clears its fields about
+-- the failure.
+local function set_outcome(client, answer, name, seconds)
+  answer.outcome = name
+  answer.answered_by = nil -- it follows from the record, not from an answer to the request
+  answer.network, answer.error, answer.hint = nil, nil, nil
+  client:set_retry(answer, seconds)
+end
+
+--- Reads the record and completes the answer accordingly; `unread` is then true if the record could not be read after a
+-- lost answer. Returns the report for the retry policy; nil: the request started a sync.
+local function look(requests, answer, is_lost)
+  local client = requests.call.client
+  local read = record.read_once(requests.call)
+  if not read.trigger_known then
+    -- If only the time of this call was over, another call may read the record.
+    requests.is_unread = requests.is_unread and requests.call:time_left() <= 0
+    answer.unread = is_lost or nil
+    if is_lost and answer.outcome == "unavailable" then
+      answer.hint = "The service failed, and its record could not be read: a sync may have started."
+    end
+    return answer
+  end
+  requests.is_unread, answer.unread = nil, nil
+  read = failure.settle(requests, read)
+  if not requests.open then
+    set_outcome(client, answer, "started")
+    answer.confirmed_by = "status"
+    return nil
+  elseif is_lost then
+    local left = client.memory:cooldown_left(client.options.clock())
+    local name = read.sync_status == "in_progress" and "in_progress" or left and "cooldown"
+    if not name then
+      -- The lost request started nothing, so asking again cannot start a second sync.
+      return { outcome = "unreachable" }
+    end
+    set_outcome(client, answer, name, left)
+  end
+  return answer
+end
+
+--- Finds out whether an attempt started a sync: from its answer, or, if that was lost, from the record, which then
+-- changes the answer. Returns as `look`.
+local function recover(requests, answer, seen)
+  keep_open(requests, answer, seen)
+  local is_lost = was_lost(answer)
+  requests.is_unread = requests.is_unread or is_lost or nil
+  -- The reason of a refusal may be a sync of our own: of an attempt before, or of this request's first copy
+  -- where libcurl sent it again.
+  local is_refused = outcome.of(answer).source == "tenant"
+  local is_looked_at = is_lost or (requests.open and is_refused)
+  if not is_looked_at or not requests.call.client.options.recover then
+    return answer
+  end
+  return look(requests, answer, is_lost)
+end
+
+--- Reads the record for another call, whose answer was lost and whose deadline left no time to read it.
+---@param result autopilot.SharedAnswer its answer is changed to what the record shows
+---@param seen number? the latest trigger time known when the wait for it began
+---@return boolean is_its_answer false: the other call started no sync, and this call has to send a request
+function failure.look_for_another(requests, result, seen)
+  local own, answer, delivered = requests.open, result.answer, requests.delivered
+  local others =
+    { since = result.unread_since, sent_last = result.sent, took = result.took, seen = seen }
+  requests.open = own or others
+  requests.is_unread, requests.delivered = true, "no"
+  local judged = look(requests, answer, true)
+  if requests.open and not requests.is_unread then
+    requests.open = own -- what the other's request did is known now
+  end
+  local has_arrived = requests.delivered == "yes"
+  requests.delivered = own and has_arrived and "yes" or delivered
+  answer.answered_by = "client"
+  if not judged and has_arrived then
+    answer.delivered = "yes"
+  end
+  return not judged or judged == answer
+end
 
 local rank = { no = 1, unknown = 2, yes = 3 }
 
@@ -44,7 +236,7 @@ local function after_request(requests, answer, seen)
     client.shared:write()
     client.shared:settle(requests)
   end
-  local judged, now = recover.run(requests, answer, seen), client.options.clock()
+  local judged, now = recover(requests, answer, seen), client.options.clock()
   -- A 429 without Retry-After gets the end of the cooldown, if an earlier answer or the record shows it.
   if judged and answer.outcome == "cooldown" and memory:known_end() > now then
     client:set_retry(answer, memory:cooldown_left(now))
@@ -52,33 +244,29 @@ local function after_request(requests, answer, seen)
   return judged
 end
 
---- Handles an answer for which this call sent no request: another call's answer, or an expected refusal.
-local function in_place_of_request(requests, answer)
-  local is_unreadable = answer.unread
-  requests.is_unreadable = is_unreadable or requests.is_unreadable
-  answer.unread = nil
-  return answer.outcome ~= "started" and (is_unreadable and recover.unread or answer) or nil
-end
+-- What the policy judges instead of a lost answer when the record could not be read: another request may
+-- start a second sync.
+local unread = { outcome = "interrupted", delivered = "unknown" }
 
---- Adds a `retry_after` for the retry policy to a refusal without Retry-After: the time for which the client expects
--- requests to be refused. Returns any other failure unchanged: its next attempt checks for a known refusal itself.
-local function with_expected_refusal(requests, judged)
-  local is_refusal = outcome.of(judged).source == "tenant" and not judged.retry_at
-  if not is_refusal or requests.force then
-    return judged
-  end
-  local call = requests.call
-  local _, seconds = call.client.memory:refusal(call:now())
-  return merged(judged, { retry_after = seconds })
-end
-
---- Handles an attempt that ended without the expected answer.
+--- Handles an attempt that ended without the expected answer, or with an answer that was used instead of a request.
 ---@param seen number? time of the latest trigger that was known before the attempt
 ---@return table? judged the report for the retry policy; nil: no retry
 function failure.judge(requests, answer, seen)
-  local judge = answer == requests.instead and in_place_of_request or after_request
-  local judged = judge(requests, answer, seen)
-  return judged and with_expected_refusal(requests, judged)
+  local call, judged = requests.call, answer
+  if answer ~= requests.instead then
+    judged = after_request(requests, answer, seen)
+  end
+  if not judged or judged.outcome == "started" then
+    return nil
+  elseif judged.unread then
+    return unread
+  elseif requests.force or judged.retry_at or outcome.of(judged).source ~= "tenant" then
+    return judged
+  end
+  -- The policy gets the time for which the client expects refusals. After any other failure the next attempt looks for
+  -- a known refusal itself.
+  local _, seconds = call.client.memory:refusal(call:now())
+  return merged(judged, { retry_after = seconds })
 end
 
 -- ---- All attempts ------------------------------------------------------------------------------------
@@ -119,7 +307,7 @@ function failure.complete(requests, answer)
   end
   if not requests.attempts[1] and outcome.of(answer).source == "record" then
     answer.answered_by = "client"
-  elseif answer.answered_by == "client" and not answer.joined and requests.has_posted then
+  elseif answer.answered_by == "client" and not answer.joined and requests.last_answer then
     answer.answered_by = nil
   end
   return answer

@@ -41,7 +41,6 @@ local outcome = {}
 --- request for a sync, but the tenant's record; `client`, nothing was sent. Nil: an answer of the service.
 ---@field source ("tenant"|"asker"|"record"|"client")?
 ---@field is_passing boolean? a read of the record that failed so may succeed at the next try
----@field is_open boolean? the request may have started a sync, although the answer does not say so
 
 -- In the order in which the help of the command lists them.
 ---@type autopilot.OutcomeRow[]
@@ -61,8 +60,8 @@ local rows = {
   { name = "redirected", exit = 1, source = "asker" },
   { name = "not_found", exit = 1 },
   { name = "unreachable", exit = 6, source = "asker", is_passing = true },
-  { name = "interrupted", exit = 6, is_passing = true, is_open = true },
-  { name = "unavailable", exit = 6, is_passing = true, is_open = true },
+  { name = "interrupted", exit = 6, is_passing = true },
+  { name = "unavailable", exit = 6, is_passing = true },
   { name = "sync_failed", exit = 7, source = "record" },
   { name = "timed_out", exit = 8, source = "record" },
   { name = "cancelled", exit = 9, source = "client" },

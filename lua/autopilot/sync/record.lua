@@ -95,7 +95,7 @@ end
 
 -- ---- What it proves ----------------------------------------------------------------------------------
 
--- In these functions `found` is a `autopilot.SettingsRecord`, and `memory` the client's `autopilot.TenantMemory`.
+-- In these functions `found` is an `autopilot.SettingsRecord`, and `memory` the client's `autopilot.TenantMemory`.
 -- `trigger` is the trigger's time in a record. `since` is a moment of the client's clock; nil: any.
 
 --- The time from which the cooldown counts; nil when the record has no sync.

@@ -102,7 +102,7 @@ end
 ---@return autopilot.Report
 function report.new(fields)
   fields.sends = nil -- told for each attempt
-  fields.is_transient, fields.free_at, fields.trigger_known = nil, nil, nil
+  fields.is_transient, fields.free_at, fields.trigger_known, fields.unread = nil, nil, nil, nil
   local row = outcome.all[fields.outcome]
   if row then
     fields.ok = row.exit == 0

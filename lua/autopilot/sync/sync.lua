@@ -1,7 +1,7 @@
 --- `client:sync`, and the sync requests that one call of `sync` or `ensure` sends.
 --
 -- The HTTP request is in `autopilot.graph.request`, what follows from any answer but the expected one in
--- `failure`, the retry loop in `call`, and the handling of a lost answer in `recover`.
+-- `failure`, and the retry loop in `call`.
 
 local lazy = require "autopilot.base.lazy"
 
@@ -20,9 +20,8 @@ local sync = {
       type = "string",
       secret = true, -- error messages never quote a header
       check = function(value)
-        return (#value > 128 or not value:match "^[%w%-]+$")
-            and "must consist of at most 128 letters, digits and '-'"
-          or nil
+        local is_right = #value <= 128 and value:find "^[%w%-]+$"
+        return not is_right and "must consist of at most 128 letters, digits and '-'" or nil
       end,
     },
   },
@@ -35,12 +34,10 @@ local sync = {
 ---@field client_request_id string? for the first request that is sent; nil: a new id for each
 ---@field delay number seconds waited before the next one
 ---@field sent autopilot.SentRequest? the last request sent
----@field last_answer table? the answer to it
+---@field last_answer table? the answer to it, or what a later read showed of it; nil: no request was sent
 ---@field delivered "yes"|"no"|"unknown" whether the service received any of the requests
----@field has_posted boolean? a request was sent
 ---@field open autopilot.OpenRequests? the requests that may have started a sync
 ---@field is_unread boolean? the record was not read since the last of these requests
----@field is_unreadable boolean? the last request's answer was lost, and the record could not be read
 ---@field lease autopilot.Lease? the call's claim on the tenant, if a store is shared
 ---@field instead table? the answer that is used in place of sending a request: another call's answer, a known refusal, or that
 --- another request is under way
@@ -94,7 +91,7 @@ function Requests:after(answer, sent)
     memory:note_started(sent.at, accepted_at, sent.earliest, sent.latest)
   end
   if answer.sends > 0 then
-    self.last_answer, self.has_posted = answer, true
+    self.last_answer = answer
   end
   local list = self.attempts
   list[#list + 1] = {

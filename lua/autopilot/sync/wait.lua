@@ -125,8 +125,8 @@ local function is_passing(answer, state)
 end
 
 --- The outcome of the sync that is waited for, by the record; nil while it shows none.
-local function judge(memory, found, since, state)
-  local trigger = record.covering_trigger(found, since, memory)
+local function judge(memory, found, state)
+  local trigger = record.covering_trigger(found, state.since, memory)
   state.trigger = state.trigger or trigger -- a later one may follow before this one is seen to end
   local ending = state.trigger and record.ending(found, state.trigger, memory)
   return ending == "completed" and ending
@@ -139,11 +139,13 @@ local hint_of_none = "No such sync was triggered, as far as the record tells: as
 
 --- The answer when the time is over, or the client was closed.
 local function timed_out(call, answer, state)
+  local client = call.client
   answer = state.last_read or answer or {}
-  call.client:refresh_retry(answer)
+  client:refresh_retry(answer)
   answer.outcome = "timed_out"
-  answer.gave_up = call.client.is_closed and "not_retryable" or "deadline"
-  answer.hint = state.shows_none and hint_of_none or nil
+  answer.gave_up = client.is_closed and "not_retryable" or "deadline"
+  local shows_none = state.has_read and record.shows_none(answer, state.since, client.memory)
+  answer.hint = shows_none and hint_of_none or nil
   return answer
 end
 
@@ -154,7 +156,7 @@ end
 ---@return table answer with outcome `completed`, `sync_failed`, `timed_out` or a read's failure
 function wait.await(call, since, last_read)
   local client, answer = call.client, nil
-  local state = { token_errors = 0, last_read = last_read }
+  local state = { since = since, token_errors = 0, last_read = last_read }
   local interval, seconds = first_interval, nil
   if last_read then
     interval, seconds = 2 * first_interval, first_interval
@@ -167,8 +169,7 @@ function wait.await(call, since, last_read)
     if not answer.outcome then
       wait.note(call, "read", "the status is " .. (answer.sync_status or "no state"))
       state.has_read, state.last_read, state.token_errors = true, answer, 0
-      state.shows_none = record.shows_none(answer, since, client.memory)
-      answer.outcome = judge(client.memory, answer, since, state)
+      answer.outcome = judge(client.memory, answer, state)
       if answer.outcome then
         return answer
       end
