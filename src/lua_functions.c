@@ -225,5 +225,5 @@ void lua_functions_open(lua_State *L) {
         {"info", info},
         {NULL, NULL},
     };
-    lua_support_set_functions(L, functions);
+    luaL_setfuncs(L, functions, 0);
 }

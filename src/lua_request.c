@@ -173,5 +173,5 @@ void lua_request_open(lua_State *L) {
         {"request", create}, {"is_header_text", is_header_text}, {NULL, NULL}};
     static const luaL_Reg no_methods[] = {{NULL, NULL}};
     lua_support_new_type(L, type_name, collect, no_methods);
-    lua_support_set_functions(L, functions);
+    luaL_setfuncs(L, functions, 0);
 }

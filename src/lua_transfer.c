@@ -246,5 +246,5 @@ void lua_transfer_open(lua_State *L) {
     static const luaL_Reg functions[] = {{"transfer_set", create}, {NULL, NULL}};
     lua_support_new_type(L, transfer_type, collect_transfer, transfer_methods);
     lua_support_new_type(L, set_type, close, set_methods);
-    lua_support_set_functions(L, functions);
+    luaL_setfuncs(L, functions, 0);
 }
