@@ -330,8 +330,7 @@ void transfer_set_destroy(struct transfer_set *set) {
     while (set->in_flight.first != NULL) {
         transfer_set_remove(set->in_flight.first);
     }
-    while (set->finished.first != NULL) {
-        transfer_set_remove(set->finished.first);
+    while (transfer_set_take(set) != NULL) {
     }
     if (!transfer_set_is_ours(set)) {
         return;
