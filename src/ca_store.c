@@ -26,6 +26,7 @@ static bool is_hashed_name(const char *name) {
 /* The files of a folder with hashed names, as `openssl rehash` makes them (`002c0b4f.0`). */
 struct hashed_files {
     const char *folder;
+    unsigned count;
     double size; /* bytes of all */
 };
 
@@ -34,6 +35,7 @@ static void add_entry(void *context, const char *name) {
     char path[1024];
     int length = snprintf(path, sizeof path, "%s/%s", files->folder, name);
     if (is_hashed_name(name) && length > 0 && (size_t)length < sizeof path) {
+        files->count++;
         files->size += platform_look_up(path, true).size;
     }
 }
@@ -50,7 +52,7 @@ static void choose_libcurl_default(struct ca_store *store) {
     double size = platform_look_up(store->file, true).size;
     /* A machine's bundle is its folder's files, one after the other. Another size means that one
      * of them has more, such as a company's authority that was appended to the bundle. */
-    if (files.size == 0) {
+    if (files.count == 0) {
         store->path = NULL;
     } else if (size == 0 || size == files.size) {
         store->file = NULL;

@@ -13,19 +13,16 @@
 
 /* What one attempt adds to its prepared request. */
 struct transfer_attempt {
-    const char *token; /* NULL: no Authorization header */
-    size_t token_length;
+    const char *token;             /* NULL: no Authorization header */
     const char *client_request_id; /* NULL: none */
-    size_t client_request_id_length;
-    unsigned retry_attempt; /* 0: the first attempt, which carries no retry-attempt header */
-    double connect_timeout; /* seconds */
-    double total_timeout;   /* seconds */
-    double send_by;         /* on platform_clock: the request is not sent later; 0: no limit */
+    unsigned retry_attempt;        /* 0: the first attempt, which carries no retry-attempt header */
+    double connect_timeout;        /* seconds */
+    double total_timeout;          /* seconds */
+    double send_by; /* on platform_clock: the request is not sent later; 0: no limit */
 };
 
-/* The indexes of `timings`: when each phase ended, in seconds since the start of the exchange; 0 if
- * it was not needed. */
-enum transfer_phase {
+/* The phases of an exchange; the indexes of `timings`. */
+enum {
     TRANSFER_NAME_LOOKUP,
     TRANSFER_CONNECT,
     TRANSFER_TLS,
@@ -33,6 +30,7 @@ enum transfer_phase {
     TRANSFER_TOTAL,
     TRANSFER_PHASES
 };
+extern const char *const transfer_phase_names[TRANSFER_PHASES];
 
 enum { TRANSFER_OWN_HEADERS = 3 };
 
@@ -71,7 +69,7 @@ struct transfer {
     CURLcode code;     /* before the start: not CURLE_OK if it cannot start */
     long http_version; /* CURL_HTTP_VERSION_..., 0 when no answer came */
     const char *failed_stage;
-    double timings[TRANSFER_PHASES];
+    double timings[TRANSFER_PHASES]; /* seconds from the start to each end; 0: was not needed */
     struct byte_buffer facts; /* if the request has them: texts `Name:value`, each ended by NUL */
     char message[CURL_ERROR_SIZE]; /* of a failure; libcurl writes it, and some are replaced */
 
