@@ -96,8 +96,8 @@ static long to_milliseconds(double seconds) {
     return (double)whole < milliseconds ? whole + 1 : whole;
 }
 
-CURLcode transfer_handle_configure(struct transfer_handle *handle,
-                                   struct prepared_request *request) {
+/* Configures an idle handle for a request, in place of an earlier one. */
+static CURLcode configure(struct transfer_handle *handle, struct prepared_request *request) {
     CURL *easy = handle->easy;
     curl_easy_reset(easy); /* first: it still points at the other request's URL */
     prepared_request_release(handle->request);
@@ -147,7 +147,8 @@ void transfer_handle_free(struct transfer_handle *handle) {
 
 CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *handle) {
     CURL *easy = handle->easy;
-    CURLcode code = CURLE_OK;
+    CURLcode code =
+        handle->request != transfer->request ? configure(handle, transfer->request) : CURLE_OK;
     handle->transfer = transfer;
     handle->has_new_socket = handle->is_connected = false;
     handle->connection = 0;
@@ -305,7 +306,7 @@ struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code
     struct transfer_handle *handle = transfer->handle;
     transfer->finished = true;
     forget_request(transfer);
-    if (handle == NULL) { /* memory was short */
+    if (handle == NULL) {
         transfer->code = code;
         transfer->failed_stage = "connect";
         set_message(transfer, curl_easy_strerror(code));

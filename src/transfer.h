@@ -79,14 +79,8 @@ struct transfer {
     double deadline;
 };
 
-/* Creates a handle, which must then be configured. NULL when memory is short. All handles of one
- * set share `connections`. */
+/* Creates a handle. NULL when memory is short. All handles of one set share `connections`. */
 struct transfer_handle *transfer_handle_create(struct connections *connections);
-
-/* Configures an idle handle for a request, in place of an earlier one. Not CURLE_OK when libcurl
- * refuses an option: the handle must then be freed. */
-CURLcode transfer_handle_configure(struct transfer_handle *handle,
-                                   struct prepared_request *request);
 
 /* Frees an idle handle. NULL is allowed. */
 void transfer_handle_free(struct transfer_handle *handle);
@@ -96,12 +90,12 @@ void transfer_handle_free(struct transfer_handle *handle);
 void transfer_init(struct transfer *transfer, struct prepared_request *request,
                    const struct transfer_attempt *attempt);
 
-/* Gives the transfer a handle that is configured for its request. Not CURLE_OK if libcurl refuses
- * an option. */
+/* Gives the transfer an idle handle, and configures that for its request, if it is not yet. Not
+ * CURLE_OK if libcurl refuses an option: the handle must then be freed. */
 CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *handle);
 
 /* Records how the exchange ended, wipes the token, and returns the handle, which is then idle and
- * has no pointer into the transfer. A transfer without a handle records `code` as the reason. */
+ * has no pointer into the transfer. Without a handle, the transfer could not start. */
 struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code);
 
 /* Marks the transfer as shared: its answer may be another request's, and is discarded. */
