@@ -176,38 +176,24 @@ static bool is_answered(const struct transfer *transfer) {
            (!transfer->handle->connections->must_know_http2 || status == 204 || status == 304);
 }
 
-/* The first transfer in the list from `other` on, other than `transfer`, that was sent over the
- * same connection and awaits its answer; or NULL. */
-static struct transfer *find_sharing(const struct transfer *transfer, struct transfer *other) {
-    if (transfer->connection == 0) {
-        return NULL;
+bool connections_is_shared(struct transfer *transfer, bool they_lose) {
+    bool is_shared = false;
+    struct transfer *other = transfer;
+    while (other->previous != NULL) {
+        other = other->previous;
     }
-    while (other != NULL &&
-           (other == transfer || other->connection != transfer->connection || is_answered(other))) {
-        other = other->next;
+    for (; transfer->connection != 0 && other != NULL; other = other->next) {
+        if (other != transfer && other->connection == transfer->connection && !is_answered(other)) {
+            is_shared = true;
+            if (they_lose) {
+                transfer_discard_answer(other);
+            }
+        }
     }
-    return other;
-}
-
-/* Another transfer in flight that was sent over the same connection; or NULL. */
-static struct transfer *first_sharing(struct transfer *transfer) {
-    struct transfer *first = transfer;
-    while (first->previous != NULL) {
-        first = first->previous;
-    }
-    return find_sharing(transfer, first);
-}
-
-bool connections_is_sole(struct transfer *transfer) {
-    struct transfer *other = first_sharing(transfer);
-    bool is_sole = other == NULL;
-    for (; other != NULL; other = find_sharing(transfer, other->next)) {
-        transfer_discard_answer(other);
-    }
-    if (!is_sole) {
+    if (is_shared && they_lose) {
         transfer_discard_answer(transfer);
     }
-    return is_sole;
+    return is_shared;
 }
 
 /* ---- libcurl's callbacks --------------------------------------------------------------------- */
@@ -230,7 +216,7 @@ static int on_new_socket(void *context, curl_socket_t socket, curlsocktype purpo
 static bool is_busy(const struct transfer_handle *handle, struct transfer *transfer) {
     return handle->connections->must_know_http2 &&
            !connections_has_http2(handle->connections, transfer->connection) &&
-           first_sharing(transfer) != NULL;
+           connections_is_shared(transfer, false);
 }
 
 /* libcurl calls this each time that it is about to send the request, also when it resends it. */

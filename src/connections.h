@@ -64,9 +64,9 @@ void connections_begin(struct connections *connections, const struct prepared_re
  * is removed from the multi, which knows the socket. */
 void connections_end(struct transfer_handle *handle, int in_flight);
 
-/* To be called when an answer over HTTP/1.x begins. Returns whether no other transfer in flight was
- * sent over the same connection. If one was, it marks all of them as having lost their answers. */
-bool connections_is_sole(struct transfer *transfer);
+/* Whether another transfer in flight was sent over the same connection and awaits its answer. If
+ * so, and if `they_lose`, marks all of them as having lost their answers. */
+bool connections_is_shared(struct transfer *transfer, bool they_lose);
 
 /* Handles a change of the events that libcurl waits for on a socket of this handle: CURL_POLL_IN,
  * _OUT, _INOUT or _REMOVE (none, as after an exchange). The handle may be an internal one of

@@ -200,7 +200,6 @@ static int info(lua_State *L) {
     lua_support_set_text(L, "ca_file", store->file);
     lua_support_set_text(L, "ca_path", store->path);
     lua_support_set_flag(L, "http2", (libcurl->features & CURL_VERSION_HTTP2) != 0);
-    lua_support_set_flag(L, "async_dns", (libcurl->features & CURL_VERSION_ASYNCHDNS) != 0);
     return 1;
 }
 
@@ -225,5 +224,5 @@ void lua_functions_open(lua_State *L) {
         {"info", info},
         {NULL, NULL},
     };
-    lua_support_set_functions(L, functions);
+    luaL_setfuncs(L, functions, 0);
 }

@@ -17,10 +17,11 @@ struct prepared_request *lua_request_check(lua_State *L, int index) {
 }
 
 /* The text in this field of the attempt, or NULL. Leaves it on the stack. */
-static const char *attempt_text(lua_State *L, int index, const char *name, size_t *length) {
+static const char *attempt_text(lua_State *L, int index, const char *name) {
+    size_t length;
     lua_getfield(L, index, name);
-    const char *text = luaL_optlstring(L, -1, NULL, length);
-    if (text != NULL && !prepared_request_is_header_text(text, *length)) {
+    const char *text = luaL_optlstring(L, -1, NULL, &length);
+    if (text != NULL && !prepared_request_is_header_text(text, length)) {
         luaL_error(L, "a header value contains CR, LF or NUL"); /* never quoted: it may be secret */
     }
     return text;
@@ -46,9 +47,8 @@ void lua_request_check_attempt(lua_State *L, int index, struct transfer_attempt 
     lua_Number retry = attempt_number(L, index, "retry_attempt", true);
     luaL_argcheck(L, retry >= 0 && retry <= 1e9, index, "'retry_attempt' is out of range");
     attempt->retry_attempt = (unsigned)retry;
-    attempt->token = attempt_text(L, index, "token", &attempt->token_length);
-    attempt->client_request_id =
-        attempt_text(L, index, "client_request_id", &attempt->client_request_id_length);
+    attempt->token = attempt_text(L, index, "token");
+    attempt->client_request_id = attempt_text(L, index, "client_request_id");
 }
 
 static int collect(lua_State *L) {
@@ -173,5 +173,5 @@ void lua_request_open(lua_State *L) {
         {"request", create}, {"is_header_text", is_header_text}, {NULL, NULL}};
     static const luaL_Reg no_methods[] = {{NULL, NULL}};
     lua_support_new_type(L, type_name, collect, no_methods);
-    lua_support_set_functions(L, functions);
+    luaL_setfuncs(L, functions, 0);
 }

@@ -2,13 +2,6 @@
 
 #include <string.h>
 
-void lua_support_set_functions(lua_State *L, const luaL_Reg *functions) {
-    for (; functions->name != NULL; functions++) {
-        lua_pushcfunction(L, functions->func);
-        lua_setfield(L, -2, functions->name);
-    }
-}
-
 void lua_support_set_text(lua_State *L, const char *name, const char *text) {
     if (text != NULL) {
         lua_pushstring(L, text);
@@ -30,9 +23,9 @@ void lua_support_new_type(lua_State *L, const char *type_name, lua_CFunction end
                           const luaL_Reg *methods) {
     const luaL_Reg metamethods[] = {{"__gc", end}, {"__close", end}, {NULL, NULL}};
     luaL_newmetatable(L, type_name);
-    lua_support_set_functions(L, metamethods);
+    luaL_setfuncs(L, metamethods, 0);
     lua_newtable(L);
-    lua_support_set_functions(L, methods);
+    luaL_setfuncs(L, methods, 0);
     lua_setfield(L, -2, "__index");
     /* Lua 5.1 to 5.3 would otherwise hand the metatable, and with it __gc, to any script. */
     lua_pushliteral(L, "autopilot.core");

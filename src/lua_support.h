@@ -12,10 +12,9 @@
 #if LUA_VERSION_NUM == 501
 #define lua_setuservalue lua_setfenv
 #define lua_getuservalue lua_getfenv
+#undef luaL_setfuncs /* LuaJIT has it */
+#define luaL_setfuncs(L, functions, upvalues) luaL_register(L, NULL, functions)
 #endif
-
-/* Adds the functions to the table at the top of the stack. (luaL_setfuncs is missing in 5.1.) */
-void lua_support_set_functions(lua_State *L, const luaL_Reg *functions);
 
 /* Each sets a field of the table at the top of the stack. A text that is NULL sets nothing. */
 void lua_support_set_text(lua_State *L, const char *name, const char *text);

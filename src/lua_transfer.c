@@ -56,21 +56,6 @@ static void push_headers(lua_State *L, const struct response_head *head) {
     }
 }
 
-static void push_timings(lua_State *L, const double *timings) {
-    static const char *const names[TRANSFER_PHASES] = {
-        [TRANSFER_NAME_LOOKUP] = "name_lookup",
-        [TRANSFER_CONNECT] = "connect",
-        [TRANSFER_TLS] = "tls",
-        [TRANSFER_FIRST_BYTE] = "first_byte",
-        [TRANSFER_TOTAL] = "total",
-    };
-    lua_createtable(L, 0, TRANSFER_PHASES);
-    for (int i = 0; i < TRANSFER_PHASES; i++) {
-        lua_pushnumber(L, timings[i]);
-        lua_setfield(L, -2, names[i]);
-    }
-}
-
 static void set_facts(lua_State *L, const struct transfer *transfer) {
     if (transfer->facts.length > 0) {
         lua_pushlstring(L, transfer->facts.bytes, transfer->facts.length);
@@ -87,7 +72,11 @@ static void push_response(lua_State *L, const struct transfer *transfer) {
     lua_setfield(L, -2, "body");
     push_headers(L, &transfer->head);
     lua_setfield(L, -2, "headers");
-    push_timings(L, transfer->timings);
+    lua_createtable(L, 0, TRANSFER_PHASES);
+    for (int i = 0; i < TRANSFER_PHASES; i++) {
+        lua_pushnumber(L, transfer->timings[i]);
+        lua_setfield(L, -2, transfer_phase_names[i]);
+    }
     lua_setfield(L, -2, "timings");
     lua_support_set_integer(L, "sends", (lua_Integer)transfer->sends);
     set_facts(L, transfer);
@@ -246,5 +235,5 @@ void lua_transfer_open(lua_State *L) {
     static const luaL_Reg functions[] = {{"transfer_set", create}, {NULL, NULL}};
     lua_support_new_type(L, transfer_type, collect_transfer, transfer_methods);
     lua_support_new_type(L, set_type, close, set_methods);
-    lua_support_set_functions(L, functions);
+    luaL_setfuncs(L, functions, 0);
 }

@@ -90,5 +90,5 @@ void lua_transfer_thread_open(lua_State *L) {
     };
     static const luaL_Reg functions[] = {{"transfer_thread", create}, {NULL, NULL}};
     lua_support_new_type(L, type_name, close, methods);
-    lua_support_set_functions(L, functions);
+    luaL_setfuncs(L, functions, 0);
 }

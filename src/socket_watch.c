@@ -18,49 +18,33 @@ static const double rest_seconds = 0.005;
 enum { MOST_AT_A_TIME = 16 };
 static const double longest_seconds = 0.004;
 
-/* Stores the socket's index plus 1 in the pointer that libcurl keeps for the socket. The pointer is
- * NULL as long as the socket has no index. */
-static void note_place(struct socket_watch *watch, size_t index) {
-    /* The pointer itself is the number: an object to point at would only hold it. */
-    void *place = (void *)(uintptr_t)(index + 1); /* NOLINT(performance-no-int-to-ptr) */
-    curl_multi_assign(watch->multi, watch->sockets[index].fd, place);
-}
-
-/* Removes the socket at this index, and moves the last one there. */
-static void drop(struct socket_watch *watch, size_t index) {
-    size_t last = --watch->count;
-    if (index < last) {
-        watch->sockets[index] = watch->sockets[last];
-        note_place(watch, index);
-    }
-}
-
 /* Called by libcurl (CURLMOPT_SOCKETFUNCTION) when it starts or stops to use a socket, or waits for
  * other events of it. */
-static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, void *place) {
+static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, void *unused) {
     struct socket_watch *watch = context;
-    size_t index = (size_t)(uintptr_t)place;
+    size_t index = 0;
+    (void)unused;
     connections_note_socket(easy, socket, what);
+    while (index < watch->count && watch->sockets[index].fd != socket) {
+        index++;
+    }
+    bool is_known = index < watch->count;
     if (what == CURL_POLL_REMOVE) {
-        if (index > 0) {
-            drop(watch, index - 1);
+        if (is_known) { /* the last one takes its place */
+            watch->sockets[index] = watch->sockets[--watch->count];
         }
         return 0;
     }
-    if (index == 0) {
-        struct curl_waitfd *longer = realloc(watch->sockets, (watch->count + 1) * sizeof *longer);
+    if (!is_known) {
+        struct curl_waitfd *longer = realloc(watch->sockets, (index + 1) * sizeof *longer);
         if (longer == NULL) {
             return -1;
         }
         watch->sockets = longer;
-        index = ++watch->count;
-        watch->sockets[index - 1].fd = socket;
-        watch->sockets[index - 1].revents = 0;
-        note_place(watch, index - 1);
+        watch->sockets[watch->count++] = (struct curl_waitfd){.fd = socket};
     }
-    watch->sockets[index - 1].events =
-        (short)(((what & CURL_POLL_IN) != 0 ? CURL_WAIT_POLLIN : 0) |
-                ((what & CURL_POLL_OUT) != 0 ? CURL_WAIT_POLLOUT : 0));
+    watch->sockets[index].events = (short)(((what & CURL_POLL_IN) != 0 ? CURL_WAIT_POLLIN : 0) |
+                                           ((what & CURL_POLL_OUT) != 0 ? CURL_WAIT_POLLOUT : 0));
     return 0;
 }
 

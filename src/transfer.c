@@ -20,7 +20,7 @@ void transfer_discard_answer(struct transfer *transfer) {
 static size_t on_header_line(char *line, size_t size, size_t count, void *context) {
     struct transfer *transfer = ((struct transfer_handle *)context)->transfer;
     bool begins_http1 = size * count > 7 && memcmp(line, "HTTP/1.", 7) == 0;
-    if (transfer->is_shared || (begins_http1 && !connections_is_sole(transfer))) {
+    if (transfer->is_shared || (begins_http1 && connections_is_shared(transfer, true))) {
         return 0;
     }
     enum byte_buffer_status status = response_head_add_line(&transfer->head, line, size * count);
@@ -47,20 +47,21 @@ static size_t on_body_bytes(char *bytes, size_t size, size_t count, void *contex
 void transfer_init(struct transfer *transfer, struct prepared_request *request,
                    const struct transfer_attempt *attempt) {
     char number[16];
-    bool is_retry = attempt->retry_attempt > 0;
-    int digits = is_retry ? snprintf(number, sizeof number, "%u", attempt->retry_attempt) : 0;
     const struct {
         const char *prefix;
         const char *value; /* NULL: not sent */
-        size_t length;
     } wanted[TRANSFER_OWN_HEADERS] = {
-        {"Authorization: Bearer ", attempt->token, attempt->token_length},
-        {"client-request-id: ", attempt->client_request_id, attempt->client_request_id_length},
-        {"retry-attempt: ", is_retry ? number : NULL, (size_t)digits},
+        {"Authorization: Bearer ", attempt->token},
+        {"client-request-id: ", attempt->client_request_id},
+        {"retry-attempt: ", attempt->retry_attempt > 0 ? number : NULL},
     };
-    const size_t prefixes = 100; /* more than those and the number need */
-    size_t room = prefixes + attempt->token_length + attempt->client_request_id_length;
     struct byte_buffer *text = &transfer->header_text;
+    size_t room = 0;
+    (void)snprintf(number, sizeof number, "%u", attempt->retry_attempt);
+    for (size_t i = 0; i < TRANSFER_OWN_HEADERS; i++) {
+        const char *value = wanted[i].value;
+        room += value != NULL ? strlen(wanted[i].prefix) + strlen(value) + 1 : 0;
+    }
     transfer->request = prepared_request_retain(request);
     transfer->connect_timeout = attempt->connect_timeout;
     transfer->total_timeout = attempt->total_timeout;
@@ -79,8 +80,7 @@ void transfer_init(struct transfer *transfer, struct prepared_request *request,
             transfer->headers[i].next = transfer->first_header;
             transfer->first_header = &transfer->headers[i];
             byte_buffer_add(text, wanted[i].prefix, strlen(wanted[i].prefix));
-            byte_buffer_add(text, wanted[i].value, wanted[i].length);
-            byte_buffer_add(text, "", 1);
+            byte_buffer_add(text, wanted[i].value, strlen(wanted[i].value) + 1);
         }
     }
 }
@@ -96,8 +96,8 @@ static long to_milliseconds(double seconds) {
     return (double)whole < milliseconds ? whole + 1 : whole;
 }
 
-CURLcode transfer_handle_configure(struct transfer_handle *handle,
-                                   struct prepared_request *request) {
+/* Configures an idle handle for a request, in place of an earlier one. */
+static CURLcode configure(struct transfer_handle *handle, struct prepared_request *request) {
     CURL *easy = handle->easy;
     curl_easy_reset(easy); /* first: it still points at the other request's URL */
     prepared_request_release(handle->request);
@@ -147,7 +147,8 @@ void transfer_handle_free(struct transfer_handle *handle) {
 
 CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *handle) {
     CURL *easy = handle->easy;
-    CURLcode code = CURLE_OK;
+    CURLcode code =
+        handle->request != transfer->request ? configure(handle, transfer->request) : CURLE_OK;
     handle->transfer = transfer;
     handle->has_new_socket = handle->is_connected = false;
     handle->connection = 0;
@@ -163,14 +164,13 @@ CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *han
     return code;
 }
 
+const char *const transfer_phase_names[] = {"name_lookup", "connect", "tls", "first_byte", "total"};
+
 /* Stores the times of the phases. Those of connecting stay 0 for a connection that was open. */
 static void read_timings(struct transfer *transfer) {
     static const CURLINFO infos[TRANSFER_PHASES] = {
-        [TRANSFER_NAME_LOOKUP] = CURLINFO_NAMELOOKUP_TIME_T,
-        [TRANSFER_CONNECT] = CURLINFO_CONNECT_TIME_T,
-        [TRANSFER_TLS] = CURLINFO_APPCONNECT_TIME_T,
-        [TRANSFER_FIRST_BYTE] = CURLINFO_STARTTRANSFER_TIME_T,
-        [TRANSFER_TOTAL] = CURLINFO_TOTAL_TIME_T,
+        CURLINFO_NAMELOOKUP_TIME_T,    CURLINFO_CONNECT_TIME_T, CURLINFO_APPCONNECT_TIME_T,
+        CURLINFO_STARTTRANSFER_TIME_T, CURLINFO_TOTAL_TIME_T,
     };
     CURL *easy = transfer->handle->easy;
     long connections = 0;
@@ -306,7 +306,7 @@ struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code
     struct transfer_handle *handle = transfer->handle;
     transfer->finished = true;
     forget_request(transfer);
-    if (handle == NULL) { /* memory was short */
+    if (handle == NULL) {
         transfer->code = code;
         transfer->failed_stage = "connect";
         set_message(transfer, curl_easy_strerror(code));

@@ -13,19 +13,16 @@
 
 /* What one attempt adds to its prepared request. */
 struct transfer_attempt {
-    const char *token; /* NULL: no Authorization header */
-    size_t token_length;
+    const char *token;             /* NULL: no Authorization header */
     const char *client_request_id; /* NULL: none */
-    size_t client_request_id_length;
-    unsigned retry_attempt; /* 0: the first attempt, which carries no retry-attempt header */
-    double connect_timeout; /* seconds */
-    double total_timeout;   /* seconds */
-    double send_by;         /* on platform_clock: the request is not sent later; 0: no limit */
+    unsigned retry_attempt;        /* 0: the first attempt, which carries no retry-attempt header */
+    double connect_timeout;        /* seconds */
+    double total_timeout;          /* seconds */
+    double send_by; /* on platform_clock: the request is not sent later; 0: no limit */
 };
 
-/* The indexes of `timings`: when each phase ended, in seconds since the start of the exchange; 0 if
- * it was not needed. */
-enum transfer_phase {
+/* The phases of an exchange; the indexes of `timings`. */
+enum {
     TRANSFER_NAME_LOOKUP,
     TRANSFER_CONNECT,
     TRANSFER_TLS,
@@ -33,6 +30,7 @@ enum transfer_phase {
     TRANSFER_TOTAL,
     TRANSFER_PHASES
 };
+extern const char *const transfer_phase_names[TRANSFER_PHASES];
 
 enum { TRANSFER_OWN_HEADERS = 3 };
 
@@ -71,7 +69,7 @@ struct transfer {
     CURLcode code;     /* before the start: not CURLE_OK if it cannot start */
     long http_version; /* CURL_HTTP_VERSION_..., 0 when no answer came */
     const char *failed_stage;
-    double timings[TRANSFER_PHASES];
+    double timings[TRANSFER_PHASES]; /* seconds from the start to each end; 0: was not needed */
     struct byte_buffer facts; /* if the request has them: texts `Name:value`, each ended by NUL */
     char message[CURL_ERROR_SIZE]; /* of a failure; libcurl writes it, and some are replaced */
 
@@ -81,14 +79,8 @@ struct transfer {
     double deadline;
 };
 
-/* Creates a handle, which must then be configured. NULL when memory is short. All handles of one
- * set share `connections`. */
+/* Creates a handle. NULL when memory is short. All handles of one set share `connections`. */
 struct transfer_handle *transfer_handle_create(struct connections *connections);
-
-/* Configures an idle handle for a request, in place of an earlier one. Not CURLE_OK when libcurl
- * refuses an option: the handle must then be freed. */
-CURLcode transfer_handle_configure(struct transfer_handle *handle,
-                                   struct prepared_request *request);
 
 /* Frees an idle handle. NULL is allowed. */
 void transfer_handle_free(struct transfer_handle *handle);
@@ -98,12 +90,12 @@ void transfer_handle_free(struct transfer_handle *handle);
 void transfer_init(struct transfer *transfer, struct prepared_request *request,
                    const struct transfer_attempt *attempt);
 
-/* Gives the transfer a handle that is configured for its request. Not CURLE_OK if libcurl refuses
- * an option. */
+/* Gives the transfer an idle handle, and configures that for its request, if it is not yet. Not
+ * CURLE_OK if libcurl refuses an option: the handle must then be freed. */
 CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *handle);
 
 /* Records how the exchange ended, wipes the token, and returns the handle, which is then idle and
- * has no pointer into the transfer. A transfer without a handle records `code` as the reason. */
+ * has no pointer into the transfer. Without a handle, the transfer could not start. */
 struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code);
 
 /* Marks the transfer as shared: its answer may be another request's, and is discarded. */

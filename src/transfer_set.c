@@ -79,32 +79,21 @@ bool transfer_set_is_ours(const struct transfer_set *set) {
     return set->process_id == platform_process_id();
 }
 
-/* Takes a handle for the request, if possible one that has served it before. Not CURLE_OK, with a
- * handle of NULL, when memory is short or libcurl refuses an option. */
-static CURLcode take_handle(struct transfer_set *set, struct prepared_request *request,
-                            struct transfer_handle **taken) {
+/* Takes a handle, if possible one that has served the request before. NULL when memory is short. */
+static struct transfer_handle *take_handle(struct transfer_set *set,
+                                           const struct prepared_request *request) {
     struct transfer_handle **link = &set->idle;
     while (*link != NULL && (*link)->request != request) {
         link = &(*link)->next;
     }
     link = *link != NULL ? link : &set->idle;
     struct transfer_handle *handle = *link;
-    if (handle != NULL) {
-        *link = handle->next;
-        set->idle_count--;
-    } else {
-        handle = transfer_handle_create(&set->connections);
+    if (handle == NULL) {
+        return transfer_handle_create(&set->connections);
     }
-    CURLcode code = handle != NULL ? CURLE_OK : CURLE_OUT_OF_MEMORY;
-    if (code == CURLE_OK && handle->request != request) {
-        code = transfer_handle_configure(handle, request);
-    }
-    if (code != CURLE_OK) {
-        transfer_handle_free(handle);
-        handle = NULL;
-    }
-    *taken = handle;
-    return code;
+    *link = handle->next;
+    set->idle_count--;
+    return handle;
 }
 
 static void return_handle(struct transfer_set *set, struct transfer_handle *handle) {
@@ -125,16 +114,14 @@ static void check_by(struct transfer_set *set, double time) {
 }
 
 void transfer_set_add(struct transfer_set *set, struct transfer *transfer) {
-    struct transfer_handle *handle;
-    CURLcode code = transfer->code;
+    struct transfer_handle *handle = take_handle(set, transfer->request);
+    CURLcode code = handle != NULL ? transfer->code : CURLE_OUT_OF_MEMORY;
     transfer->set = set;
-    code = code == CURLE_OK ? take_handle(set, transfer->request, &handle) : code;
+    code = code == CURLE_OK ? transfer_prepare(transfer, handle) : code;
     if (code == CURLE_OK) {
         connections_begin(&set->connections, transfer->request, handle->easy);
-        code = transfer_prepare(transfer, handle);
-    }
-    if (code == CURLE_OK && curl_multi_add_handle(set->watch.multi, handle->easy) != CURLM_OK) {
-        code = CURLE_OUT_OF_MEMORY;
+        bool is_added = curl_multi_add_handle(set->watch.multi, handle->easy) == CURLM_OK;
+        code = is_added ? CURLE_OK : CURLE_OUT_OF_MEMORY;
     }
     if (code == CURLE_OK) {
         append(&set->in_flight, transfer);
@@ -144,7 +131,9 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer) {
         check_by(set, transfer->deadline);
         check_by(set, now + check_seconds);
     } else {
-        transfer_handle_free(transfer_finish(transfer, code));
+        transfer_handle_free(handle);
+        transfer->handle = NULL;
+        transfer_finish(transfer, code);
         append(&set->finished, transfer);
         set->has_news = true;
     }
@@ -330,8 +319,7 @@ void transfer_set_destroy(struct transfer_set *set) {
     while (set->in_flight.first != NULL) {
         transfer_set_remove(set->in_flight.first);
     }
-    while (set->finished.first != NULL) {
-        transfer_set_remove(set->finished.first);
+    while (transfer_set_take(set) != NULL) {
     }
     if (!transfer_set_is_ours(set)) {
         return;

@@ -111,13 +111,14 @@ static bool begins_to_listen(struct wake_socket *wake) {
 /* True when this process can connect to itself, and is recognised. */
 static bool is_reachable(const struct wake_socket *wake) {
     struct sockaddr_un address = address_of(wake->address);
-    int client = new_socket(), server = -1;
-    if (client >= 0 && connect(client, (const struct sockaddr *)&address, sizeof address) == 0) {
-        server = wake_socket_accept(wake);
+    int client = new_socket();
+    if (client < 0) {
+        return false;
     }
+    bool is_connected = connect(client, (const struct sockaddr *)&address, sizeof address) == 0;
+    int server = is_connected ? wake_socket_accept(wake) : -1;
     close(client);
-    close(server);
-    return server >= 0;
+    return server >= 0 && close(server) == 0;
 }
 
 /* Removes the socket from the file system, if it stays reachable through a descriptor. */

@@ -28,17 +28,14 @@ static struct prepared_request *prepare(const char *url, const char *user_agent,
     return request;
 }
 
-static bool call(struct transfer_set *set, struct prepared_request *request, const char *token,
-                 size_t token_length) {
+static bool call(struct transfer_set *set, struct prepared_request *request, const char *token) {
     char request_id[REQUEST_ID_LENGTH + 1];
     if (!write_request_id(request_id)) {
         return false;
     }
     const struct transfer_attempt attempt = {
         .token = token,
-        .token_length = token_length,
         .client_request_id = request_id,
-        .client_request_id_length = REQUEST_ID_LENGTH,
         .connect_timeout = 10,
         .total_timeout = 60,
     };
@@ -67,7 +64,7 @@ int main(int argc, char **argv) {
     }
     bool started = true;
     for (long count = strtol(argv[3], NULL, 10); count > 0; count--) {
-        started = call(set, request, token, strlen(token)) && started;
+        started = call(set, request, token) && started;
     }
     transfer_set_destroy(set);
     prepared_request_release(request);

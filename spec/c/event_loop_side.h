@@ -11,7 +11,7 @@
 #include "transfer_thread.h"
 
 static const struct transfer_attempt usual = {
-    .token = "secret", .token_length = 6, .connect_timeout = 5, .total_timeout = 20};
+    .token = "secret", .connect_timeout = 5, .total_timeout = 20};
 
 enum { PATIENCE_MILLISECONDS = 10000 };
 

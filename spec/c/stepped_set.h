@@ -11,7 +11,7 @@
 #include "transfer_set.h"
 
 static const struct transfer_attempt usual = {
-    .token = "secret", .token_length = 6, .connect_timeout = 2, .total_timeout = 2};
+    .token = "secret", .connect_timeout = 2, .total_timeout = 2};
 
 /* Steps set and peer until the transfer has finished; false when it never does. */
 static inline bool finish_transfer(struct transfer_set *set, const struct transfer *transfer,

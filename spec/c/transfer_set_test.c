@@ -204,10 +204,8 @@ static int connections_to(int port) {
 /* Moves so many transfers at a time. */
 static void move_at_once(struct transfer_set *set, struct prepared_request *request,
                          struct transfer *transfers, int count) {
-    const struct transfer_attempt attempt = {.client_request_id = "id",
-                                             .client_request_id_length = 2,
-                                             .connect_timeout = 60,
-                                             .total_timeout = 60};
+    const struct transfer_attempt attempt = {
+        .client_request_id = "id", .connect_timeout = 60, .total_timeout = 60};
     memset(transfers, 0, (size_t)count * sizeof *transfers);
     for (int i = 0; i < count; i++) {
         transfer_init(&transfers[i], request, &attempt);

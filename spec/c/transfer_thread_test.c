@@ -280,7 +280,6 @@ static void survives_what_is_discarded_at_any_moment(void) {
         char id[16];
         snprintf(id, sizeof id, "%lu", round);
         attempt.client_request_id = id;
-        attempt.client_request_id_length = strlen(id);
         CHECK(transfer_thread_submit(thread, request, &attempt) == round);
         is_wanted[round] = true;
         waiting++;

@@ -46,7 +46,6 @@ local core = {}
 ---@field libcurl string
 ---@field ssl string?
 ---@field http2 boolean
----@field async_dns boolean
 ---@field ca_file string?
 ---@field ca_path string?
 
