@@ -19,17 +19,14 @@ local function until_deadline(client, transport, deadline)
     return math.max(0, deadline - options.clock())
   end
   local function send(request)
-    local left, timeout = remaining(), request.timeout or {}
+    local left, given = remaining(), request.timeout or {}
     if left <= 0 then
       local message = "the deadline passed before the token was there"
       return nil, answers.kept_back(client, "DEADLINE", message).network
     end
-    return transport(merged(request, {
-      timeout = {
-        connect = math.min(timeout.connect or left, left),
-        total = math.min(timeout.total or left, left),
-      },
-    }))
+    local connect, total =
+      math.min(given.connect or left, left), math.min(given.total or left, left)
+    return transport(merged(request, { timeout = { connect = connect, total = total } }))
   end
   local function sleep(seconds)
     options.sleep(math.min(seconds, remaining()))
