@@ -109,20 +109,18 @@ end
 
 -- ---- Where a secret stands in a text -----------------------------------------------------------------
 
---- Finds a whole secret, from a position on; a short one only where it is a word. An empty secret is never found.
-local function find_whole(text, secret, from)
-  if secret == "" then
-    return nil
-  end
-  local start, finish = text:find(secret, from, true)
-  while
-    start
-    and #secret < shortest_anywhere
-    and (text:find("^%w", finish + 1) or start > 1 and text:find("^%w", start - 1))
-  do
+--- Adds all places where a text has the whole secret; a short one only where it is a word. Returns whether there are any
+-- places then. An empty secret is never found.
+local function add_whole(ranges, text, secret)
+  local start, finish = text:find(secret, 1, true)
+  while start and secret ~= "" do
+    local is_in_word = text:find("^%w", finish + 1) or start > 1 and text:find("^%w", start - 1)
+    if #secret >= shortest_anywhere or not is_in_word then
+      ranges[#ranges + 1] = { start = start, finish = finish }
+    end
     start, finish = text:find(secret, finish + 1, true)
   end
-  return start, finish
+  return ranges[1] ~= nil
 end
 
 --- Adds all pieces of a text that have this length to a set.
@@ -146,7 +144,7 @@ local function finder_of(secret)
   end
   return function(text)
     for _, form in ipairs(short) do
-      if find_whole(text, form, 1) then
+      if add_whole({}, text, form) then
         return true
       end
     end
@@ -182,15 +180,6 @@ local function token_ranges(text)
     end
   end
   return ranges
-end
-
---- Adds all places where a text has the whole secret.
-local function add_whole(ranges, text, secret)
-  local start, finish = find_whole(text, secret, 1)
-  while start do
-    ranges[#ranges + 1] = { start = start, finish = finish }
-    start, finish = find_whole(text, secret, finish + 1)
-  end
 end
 
 -- ---- Taking out --------------------------------------------------------------------------------------

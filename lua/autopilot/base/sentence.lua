@@ -127,7 +127,6 @@ end
 
 --- A character in UTF-8.
 ---@param code integer 0 to 0x10FFFF
----@return string
 function sentence.utf8(code)
   if code < 0x80 then
     return string.char(code)

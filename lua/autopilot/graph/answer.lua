@@ -44,8 +44,6 @@ end
 
 --- The answer to a request that was not sent because the client was closed: before the call, or meanwhile by its
 -- token provider or another coroutine.
----@param client autopilot.Client
----@return table answer in the shape of a report
 function answers.closed(client)
   return answers.kept_back(client, "CLOSED", "the client was closed meanwhile")
 end
@@ -57,10 +55,7 @@ local error_fields = { "code", "reason", "correlation_id", "trace_id" }
 
 --- The answer to a request that could not be sent because there is no token that fits. The texts may be those of the
 -- user's token provider, and may quote anything.
----@param client autopilot.Client
----@param message any
 ---@param details any a table (`autopilot.token.Details`), from a provider that tells more
----@return table answer in the shape of a report
 function answers.without_token(client, message, details)
   local clean = redact.prepare { client.last_token }
   local function line_of(text, longest)
@@ -86,9 +81,6 @@ end
 -- ---- The network failed ------------------------------------------------------------------------------
 
 --- A failure of the network, its texts made safe.
----@param client autopilot.Client
----@param failure table
----@return autopilot.NetworkFailure
 function answers.network(client, failure)
   local unsent = failure.delivered == "no"
   return {
@@ -101,11 +93,7 @@ function answers.network(client, failure)
 end
 
 --- The answer after a network failure.
----@param client autopilot.Client
----@param failure table of the network
----@param sent autopilot.SentRequest
 ---@param received_at number when the failure was known, on the client's clock
----@return table answer in the shape of a report
 function answers.of_network(client, failure, sent, received_at)
   local network = answers.network(client, failure)
   local unsent = network.delivered == "no"
@@ -158,9 +146,6 @@ local function is_of_graph(response, answer, is_json)
 end
 
 --- Completes an answer that is not the expected one: error, Retry-After, outcome, who answered.
----@param client autopilot.Client
----@param answer table
----@param response autopilot.HttpResponse
 ---@return string? claims what a claims challenge wants to see in the next token
 function answers.complete(client, answer, response)
   local headers = response.headers
