@@ -57,19 +57,13 @@ end
 local token = "[A-Za-z0-9!#$%%&'*+%-.^_`|~]+"
 
 --- Reads a quoted string whose opening quote stands before the position (RFC 9110 section 5.6.4).
+---@param bare string the text with blanks in place of its escapes
 ---@return string? value without quotes and backslashes; nil if it is not closed, or holds a control byte
 ---@return integer? position behind the closing quote
-local function read_quoted(text, first)
-  local position = first
-  while true do
-    local stop = text:find('["\\%z\1-\8\10-\31\127]', position)
-    local byte = stop and text:sub(stop, stop)
-    if byte == '"' then
-      return (text:sub(first, stop - 1):gsub("\\(.)", "%1")), stop + 1
-    elseif byte ~= "\\" or not text:find("^[^%z\1-\8\10-\31\127]", stop + 1) then
-      return nil
-    end
-    position = stop + 2
+local function read_quoted(text, bare, first)
+  local behind = bare:match('^[^"\\%z\1-\8\10-\31\127]*"()', first)
+  if behind then
+    return (text:sub(first, behind - 2):gsub("\\(.)", "%1")), behind
   end
 end
 
@@ -84,7 +78,7 @@ end
 ---@return string? request those claims, and this client's capability
 ---@return integer? position of a malformed part, where reading ended
 local function first_request(text, position)
-  local is_bearer = false
+  local bare, is_bearer = text:gsub("\\[^%z\1-\8\10-\31\127]", "  "), false
   while true do
     position = text:find("[^, \t]", position)
     if not position then
@@ -98,7 +92,7 @@ local function first_request(text, position)
       local behind = text:match("^[A-Za-z0-9%-._~+/]+=*()", after)
       after = behind and end_of_member(text, behind) or after
     elseif name and text:find('^"', after) then
-      value, after = read_quoted(text, after + 1)
+      value, after = read_quoted(text, bare, after + 1)
     elseif name then
       value, after = text:match("^(" .. token .. ")()", after)
     end
