@@ -129,13 +129,6 @@ local function outcome_of(status, service_error, is_intermediary)
   return outcomes[status] or outcomes_of_hundreds[hundreds] or "unexpected"
 end
 
---- Whether the request arrived at the service. A 3xx, a 5xx or a strange answer may come from something
--- in between.
-local function delivered_by(status, is_intermediary)
-  local is_telling = status == 204 or (status >= 400 and status <= 499)
-  return is_telling and not is_intermediary and "yes" or "unknown"
-end
-
 --- Whether Graph itself gave the answer: then it carries an id, diagnostics or an error in JSON. A transport
 -- for tests may say itself whether its answers are Graph's.
 local function is_of_graph(response, answer, is_json)
@@ -162,7 +155,9 @@ function answers.complete(client, answer, response)
     answer.answered_by, answer.service_date = "intermediary", nil
   end
   answer.outcome = outcome_of(answer.status, service_error, is_intermediary)
-  answer.delivered = delivered_by(answer.status, is_intermediary)
+  -- A 3xx, a 5xx or a strange answer may come from something in between.
+  local is_telling = answer.status == 204 or (answer.status >= 400 and answer.status <= 499)
+  answer.delivered = is_telling and not is_intermediary and "yes" or "unknown"
   client:set_retry(answer, seconds)
   answer.activity_id = service_error.activity_id
   answer.request_id = answer.request_id or service_error.request_id
