@@ -11,7 +11,7 @@ local mistake_of = lazy "autopilot.base.option_mistake"
 local options = {}
 
 ---@class autopilot.OptionRule
----@field type string|string[] one or two of `string`, `number` (finite), `integer`, `boolean`, `table`, `function` (anything callable), `any`
+---@field type string|string[] `string`, `number` (finite), `integer`, `boolean`, `table`, `function` (anything callable), `any`
 ---@field default any value of an option that is nil
 ---@field required boolean? whether nil is a mistake
 ---@field min number? smallest allowed value
@@ -33,10 +33,15 @@ function options.is_callable(value)
     or type(metatable) == "table" and type(metatable.__call) == "function"
 end
 
---- Whether a value is of a type, or of one of two.
+--- Whether a value is of a type, or of one of several.
 local function is_of_type(value, name)
   if type(name) == "table" then
-    return is_of_type(value, name[1]) or (name[2] ~= nil and is_of_type(value, name[2]))
+    for _, one in ipairs(name) do
+      if is_of_type(value, one) then
+        return true
+      end
+    end
+    return false
   elseif name == "any" or (name == "function" and options.is_callable(value)) then
     return true
   elseif name == "number" or name == "integer" then

@@ -50,7 +50,7 @@ local unexpected_of_intermediary = "A proxy, filter or portal answered in place 
 ---@param stray autopilot.StrayAnswer? the answer, where one came
 ---@return string? hint one sentence
 return function(outcome, service_error, network, stray)
-  local is_intermediary, told = stray and stray.is_intermediary, nil
+  local form, told = forms[outcome], nil
   if outcome == "unreachable" then
     return network and network_hint(network, "service", "base_url")
   elseif
@@ -61,14 +61,17 @@ return function(outcome, service_error, network, stray)
       .. "(the sync is in beta)."
   elseif outcome == "forbidden" then
     told = table.concat(graph_error.missing_permissions(service_error), ", ")
-  elseif outcome == "rejected" and stray and not (service_error.code or service_error.message) then
+  elseif not stray then
+    return nil
+  elseif outcome == "rejected" and not (service_error.code or service_error.message) then
     return "The service refused the request and gave no reason: check base_url and api_version."
-  elseif outcome == "redirected" and stray then
+  elseif outcome == "redirected" then
     told = host_of(stray.location)
-  elseif outcome == "unexpected" and stray or outcome == "unavailable" and is_intermediary then
+  elseif outcome == "unexpected" then
+    form = stray.is_intermediary and unexpected_of_intermediary or form
+    told = summary_of(stray)
+  elseif outcome == "unavailable" and stray.is_intermediary then
     told = summary_of(stray)
   end
-  local is_portal = outcome == "unexpected" and is_intermediary
-  local form = is_portal and unexpected_of_intermediary or forms[outcome]
   return told and told ~= "" and form:format(told) or nil
 end
