@@ -86,7 +86,9 @@ function access_token.of(token)
 end
 
 --- A tenant id in its one form: lower case, without braces. Nil for anything else, such as a domain.
-local function guid_of(tenant)
+---@param tenant any
+---@return string?
+function access_token.guid(tenant)
   local id = type(tenant) == "string" and tenant:lower():match "^{?([%x-]+)}?$" or ""
   local is_guid = id:gsub("%x", "x") == "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
   return is_guid and id or nil
@@ -136,7 +138,7 @@ end
 
 --- Why the token is wrong for this client: it is of another tenant, or for another service.
 local function misdirected(known, client)
-  local wanted, found = guid_of(client.tenant), guid_of(known.tenant_id)
+  local wanted, found = access_token.guid(client.tenant), access_token.guid(known.tenant_id)
   local audience = client.audience
   if wanted and found and wanted ~= found then
     return misfit("TenantMismatch", found, wanted)
