@@ -160,7 +160,6 @@ build = {
     ["autopilot.openresty.worker"] = "lua/autopilot/openresty/worker.lua",
     ["autopilot.retry"] = "lua/autopilot/retry/init.lua",
     ["autopilot.retry.policy"] = "lua/autopilot/retry/policy.lua",
-    ["autopilot.retry.run"] = "lua/autopilot/retry/run.lua",
     ["autopilot.share.claim"] = "lua/autopilot/share/claim.lua",
     ["autopilot.share.shared_answer"] = "lua/autopilot/share/shared_answer.lua",
     ["autopilot.share.tenant_store"] = "lua/autopilot/share/tenant_store.lua",

@@ -125,7 +125,10 @@ function dates.read_timestamp(text)
   local year, month, day, hour, minute, second, fraction, zone =
     text:match "^(%d%d%d%d)%-(%d%d)%-(%d%d)[Tt](%d%d):(%d%d):(%d%d)([.%d]*)(.*)$"
   local seconds = year and dates.unix_time(year, month, day, hour, minute, second)
-  local offset, part = seconds and zone_offset(zone), seconds and decimal("0", fraction)
+  if not seconds then
+    return nil
+  end
+  local offset, part = zone_offset(zone), decimal("0", fraction)
   if not offset or not part then
     return nil
   end

@@ -180,21 +180,16 @@ local function resume_fully(thread, ok, ...)
   return false
 end
 
---- Calls a sleep function; true if it has yielded.
-local function sleep_observed(sleep, seconds)
-  -- `sleep` may be a C function or a callable table, which not every Lua accepts here.
-  local thread = coroutine.create(function()
-    sleep(seconds)
-  end)
-  return resume_fully(thread, coroutine.resume(thread))
-end
-
 --- Calls a sleep function that may block, and finds out whether it lets other coroutines run. OpenResty's
 -- sleep does so without a visible yield, so the only sign is what other coroutines did meanwhile. A sleep
 -- that blocks stops the holder once for each waiter, so it is kept short, and a yield follows.
 local function sleep_and_observe(lease, sleep, step)
   local polls, renewals = lease.polls, lease.renewals
-  local has_yielded = sleep_observed(sleep, math.max(first_step, step / lease.waiting))
+  -- `sleep` may be a C function or a callable table, which not every Lua accepts here.
+  local thread = coroutine.create(function()
+    sleep(math.max(first_step, step / lease.waiting))
+  end)
+  local has_yielded = resume_fully(thread, coroutine.resume(thread))
   if has_yielded or lease.polls ~= polls or lease.renewals ~= renewals then
     lease.yielding[sleep] = true
   else
@@ -222,11 +217,6 @@ local function let_run(lease, sleep, step)
   return step
 end
 
----@class autopilot.LeaseWait
----@field sleep (fun(seconds: number))? default the system's, which blocks
----@field now (fun(): number)? seconds of any clock; default the system's steady one
----@field seconds number after which to stop waiting
-
 ---@class autopilot.SeenLease
 ---@field id string
 ---@field ends number? the latest time at which it can end, on the clock of its set; nil if unknown
@@ -244,26 +234,18 @@ local function poll(self, key, seen)
   return false
 end
 
---- Returns a function that measures the elapsed seconds. It takes the largest of three measurements, because
--- the clock `now` may be set, or stand still.
-local function stopwatch(now)
-  local began, clock_began = now(), core.clock()
-  return function(slept)
-    return math.max(now() - began, core.clock() - clock_began, slept)
-  end
-end
-
 --- Polls until the lease is over or waiting is useless; see `Leases:wait` for the results.
 local function poll_until_over(self, key, seen, given)
-  local sleep, lease, passed =
-    given.sleep or core.sleep, seen.lease, stopwatch(given.now or core.clock)
+  local sleep, now, lease = given.sleep or core.sleep, given.now or core.clock, seen.lease
+  local began, clock_began = now(), core.clock()
   local step, slept, renewals, renewed = first_step, 0, nil, nil
   while true do
     local how = self.is_shared and "waiting" or state_of_holder(lease)
     if how ~= "waiting" then
       return how
     end
-    local time = passed(slept)
+    -- The largest of three measurements, because the clock `now` may be set, or stand still.
+    local time = math.max(now() - began, core.clock() - clock_began, slept)
     local left = given.seconds - time
     if left <= 0 then
       return "late"
@@ -287,7 +269,8 @@ end
 
 --- Waits until the present holder no longer has the lease.
 ---@param key string
----@param given autopilot.LeaseWait
+---@param given { sleep: fun(seconds: number)?, now: (fun(): number)?, seconds: number } `seconds` after which to stop
+-- waiting, and the functions for it; by default the system's sleep, which blocks, and its steady clock
 ---@return "over"|"late"|"inside"|"stuck" how `over`: the lease is free, or another has it. `late`: the time for
 -- waiting has passed. `inside`: the holder waits for the caller to return. `stuck`: the holder did not
 -- continue, and its lease was deleted

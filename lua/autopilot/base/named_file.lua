@@ -59,10 +59,7 @@ function named_file.read_complaint(path)
   end
   local is_empty = file:seek "end" == 0
   file:close()
-  if is_empty then
-    message = select(2, named_file.failure(path, "it is empty"))
-  end
-  return message
+  return is_empty and select(2, named_file.failure(path, "it is empty")) or nil
 end
 
 --- The text of a file, and whether it can be read again (a pipe cannot); or nil and what is wrong.

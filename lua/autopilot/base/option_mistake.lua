@@ -90,9 +90,6 @@ end
 
 --- An option whose value is not of the type, or of one of the types, that its rule names.
 ---@param option string its path
----@param rule autopilot.OptionRule
----@param value any
----@return string
 function mistake.type(option, rule, value)
   local phrases, fields = {}, {}
   for index, name in ipairs(type(rule.type) == "table" and rule.type or { rule.type }) do
@@ -112,9 +109,6 @@ function mistake.type(option, rule, value)
 end
 
 --- The limits of a number, for the message about one outside of them.
----@param rule autopilot.OptionRule
----@param value number
----@return string
 function mistake.limit(rule, value)
   if rule.above and value <= rule.above then
     return "must be above " .. rule.above

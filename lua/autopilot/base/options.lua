@@ -43,10 +43,8 @@ local function is_of_type(value, name)
       end
     end
     return false
-  elseif name == "any" then
+  elseif name == "any" or (name == "function" and options.is_callable(value)) then
     return true
-  elseif name == "function" then
-    return options.is_callable(value)
   elseif name == "number" or name == "integer" then
     local is_finite = type(value) == "number" and math.abs(value) < math.huge
     return is_finite and (name == "number" or value % 1 == 0)

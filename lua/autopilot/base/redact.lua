@@ -53,10 +53,7 @@ local function undo_escapes(text)
 end
 
 -- The encodings, each undone once and alone, because the decoded text may look encoded in another way.
-local decoders = { undo_codes, undo_escapes, percent_decoded }
-for _, decode in ipairs(sentence.reference_decoders) do
-  decoders[#decoders + 1] = decode
-end
+local decoders = { undo_codes, undo_escapes, percent_decoded, sentence.decode_references }
 
 local function squeezed(text)
   return (text:gsub("[^!-~]", ""))
@@ -66,84 +63,87 @@ local function untagged(text)
   return (text:gsub("<[^<>]*>", ""))
 end
 
---- A decoded text without blanks, plus signs (blanks in a form), backslashes, control characters and all that
--- is not ASCII, such as soft hyphens.
+--- A text without blanks, plus signs (blanks in a form), backslashes, control characters and all that is not ASCII,
+-- such as soft hyphens.
 local function bare(text)
-  return (text:gsub("[^!-~]+", ""):gsub("[+\\]", ""))
+  return (squeezed(text):gsub("[+\\]", ""))
 end
 
--- Blanks and tags may be between encoded characters, or within the encoding of one character. They are left
--- out after decoding, and before.
-local preparations = {
-  function(text)
-    return text
-  end,
-  squeezed,
-  function(text)
-    return untagged(squeezed(text))
-  end,
-}
-
---- The forms in which a text may be read, each once: as it is, and after each step of decoding; with its tags, and
--- without. Nil if there are too many layers of encoding.
----@param steps (fun(text: string): string)[] the decoders to use
-local function readings_of(whole, steps)
+--- The forms in which a text may be read, each once: as it is, and after each step of decoding; with its tags and
+-- without, with its blanks and without. Blanks and tags may be between encoded characters, or within the encoding of one
+-- character: they are left out before decoding, and after. Nil if there are too many layers of encoding.
+local function readings_of(whole)
   local readings, has = {}, {}
-  local function add(reading)
-    for _, form in ipairs { reading, untagged(reading) } do
+  local function add(text)
+    for _, form in ipairs { text, untagged(text), bare(text), bare(untagged(text)) } do
       readings[#readings + 1] = not has[form] and form or nil
       has[form] = true
     end
   end
-  for _, prepare in ipairs(preparations) do
-    local reading, layers, before = prepare(whole), 0
-    add(reading)
-    repeat
-      before, layers = reading, layers + 1
-      for _, decode in ipairs(steps) do
-        local after = decode(reading)
-        if after ~= reading then
-          reading = after
-          add(reading)
+  for _, text in ipairs { whole, squeezed(whole), untagged(squeezed(whole)) } do
+    add(text)
+    for layer = 0, most_layers do
+      local before = text
+      for _, decode in ipairs(decoders) do
+        local after = decode(text)
+        if after ~= text then
+          add(after)
         end
+        text = after
       end
-    until reading == before or layers > most_layers
-    if reading ~= before then
-      return nil
+      if text == before then
+        break
+      elseif layer == most_layers then
+        return nil
+      end
     end
   end
   return readings
 end
 
---- The text without any encoding, down to `most_layers`.
-local function decoded(text)
-  for _ = 0, most_layers do
-    for _, decode in ipairs(decoders) do
-      text = decode(text)
-    end
-  end
-  return text
-end
-
 -- ---- Where a secret stands in a text -----------------------------------------------------------------
 
---- The set of all pieces of a secret that have this length.
-local function pieces_of(secret, length)
-  local pieces = {}
-  for start = 1, #secret - length + 1 do
-    pieces[secret:sub(start, start + length - 1)] = true
+--- Adds all places where a text has the whole secret; a short one only where it is a word. Returns whether there are any
+-- places then. An empty secret is never found.
+local function add_whole(ranges, text, secret)
+  local start, finish = text:find(secret, 1, true)
+  while start and secret ~= "" do
+    local is_in_word = text:find("^%w", finish + 1) or start > 1 and text:find("^%w", start - 1)
+    if #secret >= shortest_anywhere or not is_in_word then
+      ranges[#ranges + 1] = { start = start, finish = finish }
+    end
+    start, finish = text:find(secret, finish + 1, true)
   end
-  return pieces
+  return ranges[1] ~= nil
 end
 
---- Makes a function that tells whether a text repeats a part of a long secret. It looks up pieces of the text in sets,
--- so that no text and no secret makes it slow.
-local function part_finder(secret)
-  local blocks, parts = pieces_of(secret, block), nil
+--- Adds all pieces of a text that have this length to a set.
+local function add_pieces(pieces, text, length)
+  for start = 1, #text - length + 1 do
+    pieces[text:sub(start, start + length - 1)] = true
+  end
+end
+
+--- Makes a function that tells whether a text repeats a secret, or a part of a long one, in one of its readings. It
+-- looks up pieces of the text in sets, so that no text and no secret makes it slow.
+local function finder_of(secret)
+  local blocks, parts, short = {}, {}, {}
+  for _, form in ipairs(readings_of(secret) or { secret }) do
+    if #form < shortest_part then
+      short[#short + 1] = form
+    else
+      add_pieces(blocks, form, block)
+      add_pieces(parts, form, shortest_part)
+    end
+  end
   return function(text)
+    for _, form in ipairs(short) do
+      if add_whole({}, text, form) then
+        return true
+      end
+    end
     for at = 1, #text - block + 1, step do
       if blocks[text:sub(at, at + block - 1)] then
-        parts = parts or pieces_of(secret, shortest_part)
         for start = math.max(1, at - step + 1), at do
           if parts[text:sub(start, start + shortest_part - 1)] then
             return true
@@ -151,72 +151,29 @@ local function part_finder(secret)
         end
       end
     end
+    return false
   end
-end
-
---- Finds a whole secret, from a position on; a short one only where it is a word. An empty secret is never found.
-local function find_whole(text, secret, from)
-  if secret == "" then
-    return nil
-  end
-  local start, finish = text:find(secret, from, true)
-  while
-    start
-    and #secret < shortest_anywhere
-    and (text:find("^%w", finish + 1) or start > 1 and text:find("^%w", start - 1))
-  do
-    start, finish = text:find(secret, finish + 1, true)
-  end
-  return start, finish
-end
-
---- Makes a function that tells whether a text repeats a secret, or a part of a long one.
-local function finder_of(secret)
-  return #secret >= shortest_part and part_finder(secret)
-    or function(text)
-      return find_whole(text, secret, 1)
-    end
-end
-
---- Moves the end of a token back to before its final full stops.
-local function before_full_stop(text, finish)
-  while text:byte(finish) == 46 do
-    finish = finish - 1
-  end
-  return finish
 end
 
 -- Words that follow "Bearer" in sentences.
 local plain_words =
   { token = true, tokens = true, authentication = true, authorization = true, scheme = true }
 
---- The places of what looks like a JSON Web Token (`{"` and a name begin with `eyJ` in base64), and of
--- credentials after the word Bearer. Parameters of a challenge (`realm="…"`) do not count.
+--- The places of what looks like a JSON Web Token (`{"` and a name begin with `eyJ` in base64), and of credentials
+-- after the word Bearer, without full stops at their end. Parameters of a challenge (`realm="…"`) do not count.
 local function token_ranges(text)
   local ranges = {}
-  for start, following in text:gmatch "()eyJ[%w_.+/=-]*()" do
-    local finish = before_full_stop(text, following - 1)
-    if finish - start + 1 >= shortest_part then
-      ranges[#ranges + 1] = { start = start, finish = finish }
+  for start, following in text:gmatch "()eyJ[%w_.+/=-]*[%w_+/=-]()" do
+    if following - start >= shortest_part then
+      ranges[#ranges + 1] = { start = start, finish = following - 1 }
     end
   end
-  for start, following in text:gmatch "%f[%a][Bb]earer%s+()[%w_.~+/-]+=*()" do
-    local finish = before_full_stop(text, following - 1)
-    local is_parameter = text:find("^%l[%l_]*=[^=%s]", start)
-    if finish >= start and not is_parameter and not plain_words[text:sub(start, finish)] then
-      ranges[#ranges + 1] = { start = start, finish = finish }
+  for start, words, following in text:gmatch "%f[%a][Bb]earer%s+()([%w_.~+/-]*[%w_~+/-]=*)()" do
+    if not text:find("^%l[%l_]*=[^=%s]", start) and not plain_words[words] then
+      ranges[#ranges + 1] = { start = start, finish = following - 1 }
     end
   end
   return ranges
-end
-
---- Adds all places where a text has the whole secret.
-local function add_whole(ranges, text, secret)
-  local start, finish = find_whole(text, secret, 1)
-  while start do
-    ranges[#ranges + 1] = { start = start, finish = finish }
-    start, finish = find_whole(text, secret, finish + 1)
-  end
 end
 
 -- ---- Taking out --------------------------------------------------------------------------------------
@@ -238,43 +195,26 @@ local function without(text, ranges)
   return table.concat(parts)
 end
 
---- Whether one of the readings of a text repeats a secret, or a part of a long one.
-local function is_shown(readings, secret)
-  local finds, finds_bare = finder_of(secret), finder_of(bare(secret))
-  for _, reading in ipairs(readings) do
-    if finds(reading) or finds_bare(bare(reading)) then
+--- Whether a text, from which tokens and the whole secret were taken, repeats a part of the secret, or hides it. Also
+-- true where the text has too many layers of encoding.
+local function hides(text, finds)
+  local readings = readings_of(text)
+  for _, reading in ipairs(readings or {}) do
+    if finds(reading) then
       return true
     end
   end
-  return false
+  return not readings
 end
 
---- Whether a text, from which tokens and the whole secret were taken, repeats a part of the secret, or hides it. Also
--- true where the text has too many layers of encoding.
-local function hides(text, secret)
-  local readings = readings_of(text, decoders)
-  local decoded_secret = decoded(secret)
-  if not readings or is_shown(readings, decoded_secret) then
-    return true
-  elseif decoded_secret == secret then
-    return false
-  end
-  -- What looks like an encoding is a part of the secret.
-  local other_decoders = {}
-  for _, decode in ipairs(decoders) do
-    other_decoders[#other_decoders + 1] = decode(secret) == secret and decode or nil
-  end
-  local other_readings = readings_of(text, other_decoders)
-  return is_shown(readings, secret) or not other_readings or is_shown(other_readings, secret)
-end
-
-local function clean(text, secrets)
+local function clean(text, secrets, finders)
   local ranges = token_ranges(text)
-  for _, secret in ipairs(secrets) do
+  for index, secret in ipairs(secrets) do
     -- Without the other secrets: a short one may stand in a part of this one.
     local own = token_ranges(text)
     add_whole(own, text, secret)
-    if hides(without(text, own), secret) then
+    finders[index] = finders[index] or finder_of(secret)
+    if hides(without(text, own), finders[index]) then
       return mark
     end
     add_whole(ranges, text, secret)
@@ -286,7 +226,7 @@ end
 ---@param secrets string[]? values other than strings, and empty strings, are ignored
 ---@return fun(text: string?): string?
 function redact.prepare(secrets)
-  local list = {}
+  local list, finders = {}, {}
   for _, secret in pairs(secrets or {}) do
     list[#list + 1] = type(secret) == "string" and secret ~= "" and secret or nil
   end
@@ -294,7 +234,7 @@ function redact.prepare(secrets)
     if type(text) ~= "string" or not echo.is_possible(text, list) then
       return text
     end
-    return clean(text, list)
+    return clean(text, list, finders)
   end
 end
 

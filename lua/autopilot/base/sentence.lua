@@ -12,11 +12,8 @@ local longest_line = 16384
 local replacement = "\239\191\189" -- U+FFFD
 local ellipsis = "\226\128\166" -- U+2026
 
--- The characters of UTF-8 (RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF); printable
--- ASCII characters in a row count as one part.
+-- The characters of UTF-8 that are not ASCII (RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF).
 local valid = {
-  "^[ -~]+",
-  "^[%z\1-\31\127]",
   "^[\194-\223][\128-\191]",
   "^\224[\160-\191][\128-\191]",
   "^\237[\128-\159][\128-\191]",
@@ -29,67 +26,57 @@ local valid = {
 -- Invisible characters: controls, soft hyphen, direction marks, zero width, line ends, byte order mark,
 -- annotations, tags.
 local hidden = {
-  "^\194[\128-\159\173]", -- U+0080 to U+009F, U+00AD
-  "^\216\156", -- U+061C
-  "^\225\160\142", -- U+180E
-  "^\226\128[\139-\143\168-\174]", -- U+200B to U+200F, U+2028 to U+202E
-  "^\226\129[\160-\175]", -- U+2060 to U+206F
-  "^\239\187\191", -- U+FEFF
-  "^\239\191[\185-\187]", -- U+FFF9 to U+FFFB
-  "^\243\160[\128\129]", -- U+E0000 to U+E007F
+  "\194[\128-\159\173]", -- U+0080 to U+009F, U+00AD
+  "\216\156", -- U+061C
+  "\225\160\142", -- U+180E
+  "\226\128[\139-\143\168-\174]", -- U+200B to U+200F, U+2028 to U+202E
+  "\226\129[\160-\175]", -- U+2060 to U+206F
+  "\239\187\191", -- U+FEFF
+  "\239\191[\185-\187]", -- U+FFF9 to U+FFFB
+  "\243\160[\128\129][\128-\191]", -- U+E0000 to U+E007F
 }
 
---- The text that the first matching pattern finds at a position, or nil.
-local function match_any(patterns, text, position)
-  for _, pattern in ipairs(patterns) do
-    local part = text:match(pattern, position)
-    if part then
-      return part
+--- The character at a position in bytes that are not ASCII; U+FFFD where there is none. And the position behind it.
+local function character_at(bytes, position)
+  for _, pattern in ipairs(valid) do
+    local character = bytes:match(pattern, position)
+    if character then
+      return character, position + #character
     end
   end
+  return replacement, position + 1
 end
 
---- Calls `add` with each part of a text that `valid` matches, and with U+FFFD for each other byte. Ends when
--- `add` returns true.
-local function each_part(text, add)
-  local position = 1
-  while position <= #text do
-    local part = match_any(valid, text, position)
-    if add(part or replacement) then
-      return
-    end
-    position = position + (part and #part or 1)
+local function valid_characters(bytes)
+  local characters, position = {}, 1
+  while position <= #bytes do
+    characters[#characters + 1], position = character_at(bytes, position)
   end
+  return table.concat(characters)
 end
 
 --- The text with U+FFFD in place of each byte that is in no character: valid UTF-8.
 ---@param text string
 ---@return string
 function sentence.valid(text)
-  local parts = {}
-  each_part(text, function(part)
-    parts[#parts + 1] = part
-  end)
-  return table.concat(parts)
+  return (text:gsub("[\128-\255]+", valid_characters))
 end
 
---- The text, cut to `limit` characters with an ellipsis.
+--- The visible characters of a text; where there are more than `limit`, the last one is an ellipsis.
 local function shown(text, limit)
-  local parts, room = {}, limit - 1
-  each_part(text, function(part)
-    if part:byte() >= 0x80 and match_any(hidden, part, 1) then
-      return false
+  text = sentence.valid(text)
+  for _, pattern in ipairs(hidden) do
+    text = text:gsub(pattern, "")
+  end
+  local count, last = 0, nil
+  for position in text:gmatch "()[^\128-\191]" do
+    count = count + 1
+    if count > limit then
+      return text:sub(1, last - 1) .. ellipsis
     end
-    local width = part:byte() < 0x80 and #part or 1
-    local is_too_long = width > room
-    if is_too_long then
-      part = (width > 1 and part:sub(1, room) or "") .. ellipsis
-    end
-    room = room - width
-    parts[#parts + 1] = part
-    return is_too_long
-  end)
-  return table.concat(parts)
+    last = position
+  end
+  return text
 end
 
 --- The text as one line of visible characters, for printing. Blanks are kept as they are.
@@ -140,7 +127,6 @@ end
 
 --- A character in UTF-8.
 ---@param code integer 0 to 0x10FFFF
----@return string
 function sentence.utf8(code)
   if code < 0x80 then
     return string.char(code)
@@ -157,37 +143,20 @@ function sentence.utf8(code)
   end
 end
 
+--- The character with this code, in digits of the base 10, if no other is given.
 local function numbered(digits, base)
   local code = tonumber(digits, base)
   return code and code <= 0x10FFFF and sentence.utf8(code) or nil
 end
 
---- Decoders of character references: of those by hexadecimal code, by decimal code, and by name.
----@type (fun(text: string): string)[]
-sentence.reference_decoders = {
-  function(text)
-    return (text:gsub("&#[xX](%x+);?", function(digits)
-      return numbered(digits, 16)
-    end))
-  end,
-  function(text)
-    return (text:gsub("&#(%d+);?", function(digits)
-      return numbered(digits, 10)
-    end))
-  end,
-  function(text)
-    return (text:gsub("&(%a+);?", named))
-  end,
-}
-
 --- The text with characters in place of their references; unknown references stay.
 ---@param text string
 ---@return string
 function sentence.decode_references(text)
-  for _, decode in ipairs(sentence.reference_decoders) do
-    text = decode(text)
-  end
-  return text
+  text = text:gsub("&#[xX](%x+);?", function(digits)
+    return numbered(digits, 16)
+  end)
+  return (text:gsub("&#(%d+);?", numbered):gsub("&(%a+);?", named))
 end
 
 return sentence

@@ -59,15 +59,6 @@ local function list_of(value)
   return list[1] and list or nil
 end
 
---- What the permissions of a list allow, where `before` is known to be allowed already.
-local function allowed_by_list(list, before)
-  for _, permission in ipairs(list or {}) do
-    local allowed = allowed_by[permission:lower()]
-    before = before ~= "sync" and allowed or before
-  end
-  return before
-end
-
 ---@param token string
 ---@return autopilot.graph.TokenFacts
 function access_token.of(token)
@@ -76,7 +67,12 @@ function access_token.of(token)
     return { message = message }
   end
   local roles, scopes = list_of(claims.roles), list_of(claims.scp)
-  local nothing = (roles or scopes) and "nothing" or nil
+  local allows = (roles or scopes) and "nothing" or nil
+  for _, list in ipairs { roles or {}, scopes or {} } do
+    for _, permission in ipairs(list) do
+      allows = allows ~= "sync" and allowed_by[permission:lower()] or allows
+    end
+  end
   return {
     tenant_id = text_of(claims.tid),
     audience = text_of(claims.aud),
@@ -84,7 +80,7 @@ function access_token.of(token)
     user = text_of(claims.upn) or text_of(claims.preferred_username) or text_of(claims.unique_name),
     roles = roles,
     scopes = scopes,
-    allows = allowed_by_list(scopes, allowed_by_list(roles, nothing)),
+    allows = allows,
     expires_at = type(claims.exp) == "number" and claims.exp or nil,
   }
 end
@@ -142,10 +138,9 @@ end
 
 --- Why the token is wrong for this client: it is of another tenant, or for another service.
 local function misdirected(known, client)
-  local wanted = access_token.guid(client.tenant)
-  local found = wanted and access_token.guid(known.tenant_id)
+  local wanted, found = access_token.guid(client.tenant), access_token.guid(known.tenant_id)
   local audience = client.audience
-  if found and wanted ~= found then
+  if wanted and found and wanted ~= found then
     return misfit("TenantMismatch", found, wanted)
   elseif audience and known.audience and not is_audience(known.audience, audience) then
     return misfit("WrongAudience", known.audience, audience)
@@ -159,14 +154,6 @@ local function unpermitted(known, is_sync)
     local is_persons = known.scopes and known.application == azure_cli_id
     wrong.hint = is_persons and azure_cli_hint or wrong.hint
     return wrong
-  end
-end
-
---- Why the token has no time left.
-local function expired(known, now)
-  local since = known.expires_at and now - known.expires_at
-  if since and since >= 0 then
-    return misfit("TokenExpired", dates.duration(math.min(since, 1e11)))
   end
 end
 
@@ -185,10 +172,12 @@ function access_token.misfit(client, token, is_sync, is_vouched)
     known.token, known.misdirected = token, misdirected(known, client)
     client.facts = known
   end
-  local lacking = known.allows ~= "sync" and unpermitted(known, is_sync)
-  local wrong = known.misdirected
-    or not is_vouched and expired(known, client.options.now())
-    or lacking
+  local lacking, wrong = unpermitted(known, is_sync), known.misdirected
+  local since = not is_vouched and known.expires_at and client.options.now() - known.expires_at
+  if not wrong and since and since >= 0 then
+    wrong = misfit("TokenExpired", dates.duration(math.min(since, 1e11)))
+  end
+  wrong = wrong or lacking
   if not wrong then
     return nil
   end

@@ -44,8 +44,6 @@ end
 
 --- The answer to a request that was not sent because the client was closed: before the call, or meanwhile by its
 -- token provider or another coroutine.
----@param client autopilot.Client
----@return table answer in the shape of a report
 function answers.closed(client)
   return answers.kept_back(client, "CLOSED", "the client was closed meanwhile")
 end
@@ -57,10 +55,7 @@ local error_fields = { "code", "reason", "correlation_id", "trace_id" }
 
 --- The answer to a request that could not be sent because there is no token that fits. The texts may be those of the
 -- user's token provider, and may quote anything.
----@param client autopilot.Client
----@param message any
 ---@param details any a table (`autopilot.token.Details`), from a provider that tells more
----@return table answer in the shape of a report
 function answers.without_token(client, message, details)
   local clean = redact.prepare { client.last_token }
   local function line_of(text, longest)
@@ -86,9 +81,6 @@ end
 -- ---- The network failed ------------------------------------------------------------------------------
 
 --- A failure of the network, its texts made safe.
----@param client autopilot.Client
----@param failure table
----@return autopilot.NetworkFailure
 function answers.network(client, failure)
   local unsent = failure.delivered == "no"
   return {
@@ -101,11 +93,7 @@ function answers.network(client, failure)
 end
 
 --- The answer after a network failure.
----@param client autopilot.Client
----@param failure table of the network
----@param sent autopilot.SentRequest
 ---@param received_at number when the failure was known, on the client's clock
----@return table answer in the shape of a report
 function answers.of_network(client, failure, sent, received_at)
   local network = answers.network(client, failure)
   local unsent = network.delivered == "no"
@@ -141,13 +129,6 @@ local function outcome_of(status, service_error, is_intermediary)
   return outcomes[status] or outcomes_of_hundreds[hundreds] or "unexpected"
 end
 
---- Whether the request arrived at the service. A 3xx, a 5xx or a strange answer may come from something
--- in between.
-local function delivered_by(status, is_intermediary)
-  local is_telling = status == 204 or (status >= 400 and status <= 499)
-  return is_telling and not is_intermediary and "yes" or "unknown"
-end
-
 --- Whether Graph itself gave the answer: then it carries an id, diagnostics or an error in JSON. A transport
 -- for tests may say itself whether its answers are Graph's.
 local function is_of_graph(response, answer, is_json)
@@ -158,9 +139,6 @@ local function is_of_graph(response, answer, is_json)
 end
 
 --- Completes an answer that is not the expected one: error, Retry-After, outcome, who answered.
----@param client autopilot.Client
----@param answer table
----@param response autopilot.HttpResponse
 ---@return string? claims what a claims challenge wants to see in the next token
 function answers.complete(client, answer, response)
   local headers = response.headers
@@ -177,7 +155,9 @@ function answers.complete(client, answer, response)
     answer.answered_by, answer.service_date = "intermediary", nil
   end
   answer.outcome = outcome_of(answer.status, service_error, is_intermediary)
-  answer.delivered = delivered_by(answer.status, is_intermediary)
+  -- A 3xx, a 5xx or a strange answer may come from something in between.
+  local is_telling = answer.status == 204 or (answer.status >= 400 and answer.status <= 499)
+  answer.delivered = is_telling and not is_intermediary and "yes" or "unknown"
   client:set_retry(answer, seconds)
   answer.activity_id = service_error.activity_id
   answer.request_id = answer.request_id or service_error.request_id

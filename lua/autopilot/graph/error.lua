@@ -59,7 +59,6 @@ local markers = {
 local most_names, longest_name = 20, 128
 
 --- The permissions that an error's message lists, of which the application needs one. A name that was cut off is omitted.
----@param service_error autopilot.GraphError?
 ---@return string[] names empty when it names none
 function graph_error.missing_permissions(service_error)
   local names, words, position = {}, service_error and service_error.message or "", nil
@@ -147,8 +146,6 @@ end
 
 --- Whether rights are missing, so that another token of the same application would be refused too. Intune
 -- sends such a refusal with status 401 as well (msgraph-sdk-powershell#1257).
----@param service_error autopilot.GraphError?
----@return boolean
 function graph_error.is_forbidden(service_error)
   local code = service_error and service_error.code
   if code and forbidden_codes[code:lower()] then
@@ -172,9 +169,7 @@ local phrases = {
 }
 
 --- Whether the service's error contains this phrase.
----@param service_error autopilot.GraphError?
 ---@param what "not_licensed"|"unknown_segment"
----@return boolean
 function graph_error.says(service_error, what)
   return lower_message(service_error):find(phrases[what], 1, true) ~= nil
 end

@@ -238,9 +238,7 @@ function read_text(found, body, level, is_html)
 end
 
 --- Gathers what a body says.
----@param body string
 ---@param is_html boolean the service calls it HTML; JSON is read as JSON all the same
----@return table found
 function forms.read(body, is_html)
   local found = { codes = {}, inner_codes = {} }
   read_text(found, body, 0, is_html)

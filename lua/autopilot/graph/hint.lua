@@ -31,34 +31,17 @@ local function summary_of(stray)
   return ("HTTP %d%s"):format(stray.status, what and ", " .. what or "")
 end
 
+-- Hints about an answer, by outcome.
+local forms = {
+  forbidden = "Grant the application one of these permissions, with admin consent: %s.",
+  redirected = "The answer is a redirect to %s, which is never followed: check base_url and "
+    .. "proxies.",
+  unavailable = "A gateway or proxy answered in place of the service (%s): ask again later.",
+  unexpected = "The service answered %s, which is no answer to this request: check base_url and "
+    .. "api_version.",
+}
 local unexpected_of_intermediary = "A proxy, filter or portal answered in place of the service "
   .. "(%s): have it let requests to Microsoft Graph through."
-local unexpected_of_service = "The service answered %s, which is no answer to this request: check "
-  .. "base_url and api_version."
-
---- Hints that depend on the answer, by outcome.
----@type table<autopilot.Outcome, fun(stray: autopilot.StrayAnswer, service_error: autopilot.GraphError?): string?>
-local hints_of_answers = {
-  redirected = function(stray)
-    local hint =
-      "The answer is a redirect to %s, which is never followed: check base_url and proxies."
-    local host = host_of(stray.location)
-    return host and hint:format(host)
-  end,
-  unexpected = function(stray)
-    local hint = stray.is_intermediary and unexpected_of_intermediary or unexpected_of_service
-    return hint:format(summary_of(stray))
-  end,
-  unavailable = function(stray)
-    local hint = "A gateway or proxy answered in place of the service (%s): ask again later."
-    return stray.is_intermediary and hint:format(summary_of(stray))
-  end,
-  rejected = function(_, service_error)
-    local has_reason = service_error and (service_error.code or service_error.message)
-    return not has_reason
-      and "The service refused the request and gave no reason: check base_url and api_version."
-  end,
-}
 
 --- The hint; nil if that of the outcome is enough.
 ---@param outcome autopilot.Outcome
@@ -67,22 +50,28 @@ local hints_of_answers = {
 ---@param stray autopilot.StrayAnswer? the answer, where one came
 ---@return string? hint one sentence
 return function(outcome, service_error, network, stray)
+  local form, told = forms[outcome], nil
   if outcome == "unreachable" then
     return network and network_hint(network, "service", "base_url")
-  elseif outcome == "forbidden" and service_error then
-    local missing = table.concat(graph_error.missing_permissions(service_error), ", ")
-    return missing ~= ""
-        and ("Grant the application one of these permissions, with admin consent: %s."):format(
-          missing
-        )
-      or nil
   elseif
     (outcome == "rejected" or outcome == "not_found")
     and graph_error.says(service_error, "unknown_segment")
   then
     return "The service has no such action in this cloud and version: check cloud and api_version "
       .. "(the sync is in beta)."
+  elseif outcome == "forbidden" then
+    told = table.concat(graph_error.missing_permissions(service_error), ", ")
+  elseif not stray then
+    return nil
+  elseif outcome == "rejected" and not (service_error.code or service_error.message) then
+    return "The service refused the request and gave no reason: check base_url and api_version."
+  elseif outcome == "redirected" then
+    told = host_of(stray.location)
+  elseif outcome == "unexpected" then
+    form = stray.is_intermediary and unexpected_of_intermediary or form
+    told = summary_of(stray)
+  elseif outcome == "unavailable" and stray.is_intermediary then
+    told = summary_of(stray)
   end
-  local particular = stray and hints_of_answers[outcome]
-  return particular and particular(stray, service_error) or nil
+  return told and told ~= "" and form:format(told) or nil
 end

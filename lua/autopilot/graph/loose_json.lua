@@ -16,15 +16,12 @@ local literals = { null = true, ["true"] = true, ["false"] = true }
 
 --- Whether a text begins with an object, a list or a string, or is a literal such as `null`. A number is not
 -- taken for JSON: a sentence may begin with one.
----@param text string
----@return boolean
 function loose_json.begins(text)
   return literals[text:match "^%s*(%l+)%s*$"] or text:find '^%s*[{%["]' ~= nil
 end
 
 --- Where the first value of a text ends: a whole object, list or string.
 ---@param bare string the text with blanks in place of its escapes
----@return integer?
 local function end_of_value(bare)
   -- Strings are filled with blanks, so that brackets in them do not count.
   bare = bare:gsub('"[^"]*"', function(characters)
@@ -71,7 +68,6 @@ local function pick_members(text, bare)
 end
 
 --- The first JSON value of a text that begins with one, whole or not.
----@param text string
 ---@return any value nil when nothing can be read
 ---@return integer? rest where the text goes on behind the value; nil when the value is cut off or broken
 function loose_json.read(text)

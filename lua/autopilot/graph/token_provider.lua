@@ -19,17 +19,14 @@ local function until_deadline(client, transport, deadline)
     return math.max(0, deadline - options.clock())
   end
   local function send(request)
-    local left, timeout = remaining(), request.timeout or {}
+    local left, given = remaining(), request.timeout or {}
     if left <= 0 then
       local message = "the deadline passed before the token was there"
       return nil, answers.kept_back(client, "DEADLINE", message).network
     end
-    return transport(merged(request, {
-      timeout = {
-        connect = math.min(timeout.connect or left, left),
-        total = math.min(timeout.total or left, left),
-      },
-    }))
+    local connect, total =
+      math.min(given.connect or left, left), math.min(given.total or left, left)
+    return transport(merged(request, { timeout = { connect = connect, total = total } }))
   end
   local function sleep(seconds)
     options.sleep(math.min(seconds, remaining()))
@@ -115,19 +112,8 @@ function provider.obtain(client, given, is_sync, refused)
   return not misfit and token or nil, misfit
 end
 
---- Whether no further request may be sent: the client is closed, or the deadline has passed.
-local function is_over(client, given)
-  return client.is_closed or (given.deadline and client.options.clock() >= given.deadline)
-end
-
 --- Repeats a request once, with a newer token from the provider, after the service has refused its token.
----@param request autopilot.Request
----@param client autopilot.Client
----@param given autopilot.RequestArguments
----@param answer table the service's answer 401
----@param refused autopilot.SentRequest
----@return table answer as for `Request:run`; the 401 where no request could be sent with a newer token
----@return string? body
+---@return table answer as for `Request:run`, as all results; the 401 where no request could be sent with a newer token
 function provider.try_newer(request, client, given, answer, refused)
   local again, body = request:run(client, given, refused)
   if not again then
@@ -139,7 +125,9 @@ function provider.try_newer(request, client, given, answer, refused)
     -- `retry_at` is not set: this Retry-After is the token endpoint's, and does not apply to requests to Graph.
     answer.is_transient, answer.retry_after = again.is_transient, again.retry_after
     return answer
-  elseif again.outcome == "unreachable" and is_over(client, given) then
+  end
+  local is_late = given.deadline and client.options.clock() >= given.deadline
+  if again.outcome == "unreachable" and (client.is_closed or is_late) then
     answer.gave_up = client.is_closed and "not_retryable" or "deadline"
     return answer
   end

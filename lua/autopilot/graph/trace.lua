@@ -127,8 +127,6 @@ end
 
 --- Emits the lines about a request. Returns a function that emits those about its answer. Neither raises an error,
 -- even if the user's token provider made a malformed request, or the user's transport returned a malformed answer.
----@param client autopilot.Client
----@param request autopilot.HttpRequest
 ---@return fun(response: autopilot.HttpResponse?, network: autopilot.NetworkFailure?) ended
 function trace.begin(client, request)
   local function emit(form, ...)
@@ -141,7 +139,6 @@ function trace.begin(client, request)
 end
 
 --- Returns a transport for token requests that traces each request and its answer.
----@param client autopilot.Client
 ---@param transport fun(request: autopilot.HttpRequest): autopilot.HttpResponse?, autopilot.NetworkFailure?
 function trace.wrap(client, transport)
   local is_ours = type(transport) == "table" and transport.prepare

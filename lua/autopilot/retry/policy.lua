@@ -96,7 +96,8 @@ end
 
 local outcome_rules, none_retried = {}, {}
 for outcome in pairs(retried_by_default) do
-  outcome_rules[outcome], none_retried[outcome] = { type = "boolean" }, false
+  outcome_rules[outcome] = { type = "boolean" }
+  none_retried[outcome] = false
 end
 
 local function list_or_table_message()

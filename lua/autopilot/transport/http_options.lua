@@ -8,8 +8,6 @@ local certificate = "%-%-%-%-%-BEGIN [%u%d ]*CERTIFICATE%-%-%-%-%-"
 
 --- Why a file of certificate authorities cannot be used; nil when it can. libcurl reads it more than once, so
 -- it cannot be a pipe.
----@param path string
----@return string? complaint
 function http_options.complaint_about_ca_file(path)
   local cannot, shown = "cannot be read: %s: %s", named_file.printable(path)
   local file, message = named_file.open(path)
@@ -33,8 +31,6 @@ local proxy_schemes = { http = true, https = true, socks5 = true, socks5h = true
 
 --- Whether the text is empty or `scheme://[user[:password]@]host[:port]`. libcurl's messages quote a URL that it
 -- cannot read, with the password in it, so such a URL is refused here.
----@param proxy string
----@return string? complaint
 function http_options.complaint_about_proxy(proxy)
   local scheme, authority = proxy:match "^(%a[%w]*)://([^%s%c/?#]+)/?$"
   local place = authority and authority:match "[^@]*$" or ""

@@ -49,19 +49,13 @@ local core = {}
 ---@field ca_file string?
 ---@field ca_path string?
 
----@class autopilot.core.RequestOptions
----@field method "GET"|"POST"
----@field url string
----@field headers table<string, string>?
----@field body string?
+---@class autopilot.core.RequestOptions: autopilot.HttpRequest without `timeout`; and of `autopilot.HttpOptions`
 ---@field ca_file string?
 ---@field ca_path string?
 ---@field proxy string?
 ---@field user_agent string?
 ---@field http_version ("1.1"|"2")?
 ---@field max_body integer?
----@field facts boolean? see `autopilot.HttpRequest`
----@field inspect boolean? see `autopilot.HttpRequest`
 
 ---@class autopilot.core.Request prepared, for transfer sets and threads
 
