@@ -44,6 +44,7 @@ build = {
         "src/curl_trace.c",
         "src/lua_functions.c",
         "src/lua_request.c",
+        "src/lua_secret_echo.c",
         "src/lua_support.c",
         "src/lua_transfer.c",
         "src/platform/posix.c",
@@ -64,7 +65,6 @@ build = {
     ["autopilot.base.claims"] = "lua/autopilot/base/claims.lua",
     ["autopilot.base.clouds"] = "lua/autopilot/base/clouds.lua",
     ["autopilot.base.dates"] = "lua/autopilot/base/dates.lua",
-    ["autopilot.base.echo"] = "lua/autopilot/base/echo.lua",
     ["autopilot.base.interrupt"] = "lua/autopilot/base/interrupt.lua",
     ["autopilot.base.json"] = "lua/autopilot/base/json.lua",
     ["autopilot.base.jwt"] = "lua/autopilot/base/jwt.lua",
@@ -216,9 +216,9 @@ build = {
           -- Behind the others: the helper thread for event loops. Older C libraries keep threads in
           -- a library of their own.
           sources = {
-            [18] = "src/lua_transfer_thread.c",
-            [19] = "src/transfer_thread.c",
-            [20] = "src/wake_socket.c",
+            [19] = "src/lua_transfer_thread.c",
+            [20] = "src/transfer_thread.c",
+            [21] = "src/wake_socket.c",
           },
           libraries = { "curl", "pthread" },
         },

@@ -52,6 +52,7 @@ int luaopen_autopilot_core(lua_State *L) {
     platform_occupy_standard_descriptors();
     lua_newtable(L);
     lua_functions_open(L);
+    lua_secret_echo_open(L);
     lua_request_open(L);
     lua_transfer_open(L);
 #if PLATFORM_HAS_TRANSFER_THREAD

@@ -46,6 +46,7 @@ struct transfer *lua_transfer_check(lua_State *L, int index);
 
 /* Each binding file adds its functions to the module table at the top of the stack. */
 void lua_functions_open(lua_State *L);
+void lua_secret_echo_open(lua_State *L);
 void lua_request_open(lua_State *L);
 void lua_transfer_open(lua_State *L);
 void lua_transfer_thread_open(lua_State *L);

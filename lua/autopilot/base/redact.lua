@@ -8,7 +8,7 @@
 -- 16 characters of a secret in a row count as a part of it: fewer may be there by chance. A secret that is
 -- shorter is searched for as a whole. The work is linear in the length of the text.
 
-local echo = require "autopilot.base.echo"
+local core = require "autopilot.core"
 local percent_decoded = require("autopilot.base.url").percent_decoded
 local sentence = require "autopilot.base.sentence"
 
@@ -16,7 +16,13 @@ local redact = {}
 
 local mark = "[redacted]"
 
-local shortest_part, block, step = echo.shortest_part, echo.block, echo.step
+-- Characters in a row that count as a part of a secret.
+local shortest_part = 16
+
+-- Every part that a text repeats contains one of these blocks: every `step` characters, one of `block`
+-- characters is compared with the secret.
+local block = 5
+local step = shortest_part - block + 1
 
 -- A secret that is shorter is replaced only where it is a whole word: it would shred every text.
 local shortest_anywhere = 4
@@ -231,7 +237,7 @@ function redact.prepare(secrets)
     list[#list + 1] = type(secret) == "string" and secret ~= "" and secret or nil
   end
   return function(text)
-    if type(text) ~= "string" or not echo.is_possible(text, list) then
+    if type(text) ~= "string" or not core.may_echo(list, text) then
       return text
     end
     return clean(text, list, finders)

@@ -5,7 +5,7 @@ local Call = require "autopilot.sync.call"
 local Knowledge = require "autopilot.sync.knowledge"
 local ServiceClock = require "autopilot.sync.service_clock"
 local check_self = require("autopilot.base.options").check_self
-local echo = require "autopilot.base.echo"
+local core = require "autopilot.core"
 local lazy = require "autopilot.base.lazy"
 
 local protected_call = lazy "autopilot.base.protected_call"
@@ -136,7 +136,7 @@ end
 ---@return string? text nil when nothing is left of it
 function Client:clean(text, longest)
   longest = longest or 1000
-  if type(text) ~= "string" or #text <= longest and not echo.is_possible(text, self.secrets) then
+  if type(text) ~= "string" or #text <= longest and not core.may_echo(self.secrets, text) then
     return text
   end
   -- Redacted before it is cut: the rest of an encoded secret might not be recognized.

@@ -32,6 +32,8 @@
 ---@field was_interrupted fun(): boolean, boolean whether a signal came since, and whether it was SIGTERM
 ---@field info fun(): autopilot.core.Info
 ---@field base64_decode fun(text: string): string? the bytes; nil for a text that is not base64, in either alphabet
+--- Whether a text may repeat a part of a secret, or has what looks like a token.
+---@field may_echo fun(secrets: string[], text: string): boolean
 ---@field is_header_text fun(text: string): boolean whether a text can be sent in a header: it has no CR, LF or NUL
 --- Raises for what cannot be sent, and never quotes a header's value.
 ---@field request fun(given: autopilot.core.RequestOptions): autopilot.core.Request
