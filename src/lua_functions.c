@@ -126,13 +126,20 @@ static int random_fraction(lua_State *L) {
 }
 
 static int uuid(lua_State *L) {
-    uint16_t parts[8];
-    char text[37];
-    fill_random(L, parts, sizeof parts);
-    (void)snprintf(text, sizeof text, "%04x%04x-%04x-4%03x-%04x-%04x%04x%04x", parts[0], parts[1],
-                   parts[2], parts[3] & 0x0fffU, (parts[4] & 0x3fffU) | 0x8000U, parts[5], parts[6],
-                   parts[7]);
-    lua_pushstring(L, text);
+    static const char digits[] = "0123456789abcdef";
+    unsigned char bytes[16];
+    char text[36], *end = text;
+    fill_random(L, bytes, sizeof bytes);
+    bytes[6] = (unsigned char)(0x40 | (bytes[6] & 0x0f)); /* version */
+    bytes[8] = (unsigned char)(0x80 | (bytes[8] & 0x3f)); /* variant */
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10) {
+            *end++ = '-';
+        }
+        *end++ = digits[bytes[i] >> 4];
+        *end++ = digits[bytes[i] & 15];
+    }
+    lua_pushlstring(L, text, sizeof text);
     return 1;
 }
 

@@ -39,6 +39,7 @@ local sentence = lazy "autopilot.base.sentence"
 ---@field package last_token string? the last token that was obtained
 ---@field package facts table? what the token that was looked at last says of itself
 ---@field package secrets string[] what must not get into a report: the tokens sent last
+---@field package clean_text string? a text that is known to contain no secret
 ---@field package service_clock autopilot.ServiceClock
 ---@field package memory autopilot.TenantMemory
 ---@field package shared autopilot.TenantStore|false what other clients are told, through a store
@@ -125,7 +126,7 @@ end
 function Client:hide(token)
   local facts, before = self.facts, self.secrets[1]
   self.tenant_id = facts and facts.token == token and facts.tenant_id or false
-  self.secrets = { token, before }
+  self.secrets, self.clean_text = { token, before }, nil
 end
 
 --- Makes a foreign text fit for a report or an event: one line of visible characters, of limited
@@ -142,6 +143,19 @@ function Client:clean(text, longest)
   -- Redacted before it is cut: the rest of an encoded secret might not be recognized.
   text = redact.prepare(self.secrets)(sentence.clean(text, math.huge))
   return text and sentence.clean(text, longest)
+end
+
+--- Cleans a text that most answers repeat from the one before: it is examined once for each token.
+---@package
+---@param text string?
+---@return string? text
+function Client:clean_repeated(text)
+  if text ~= self.clean_text then
+    local cleaned = self:clean(text)
+    self.clean_text = cleaned == text and text or nil
+    return cleaned
+  end
+  return text
 end
 
 --- Sets the time before which asking again is pointless; removes it where none is given.

@@ -77,7 +77,7 @@ end
 local function read_response(self, client, response, failure, sent, received_at)
   local headers = response.headers
   local request_id = client:clean(headers["request-id"], longest_id)
-  local diagnostics = client:clean(headers["x-ms-ags-diagnostic"])
+  local diagnostics = client:clean_repeated(headers["x-ms-ags-diagnostic"])
   local is_marked = (request_id or diagnostics) ~= nil
   local is_success = is_expected(self, response, is_marked)
   local elapsed = received_at - sent.at
