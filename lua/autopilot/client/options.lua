@@ -151,10 +151,16 @@ end
 
 local own_rules = { token = rules.token, tenant = rules.tenant }
 
---- Checks the two options that differ between clients of the same service. A fleet does so for each tenant.
+--- Checks the two options that differ between clients of the same service. A fleet does so for each tenant: the
+-- details of an error are found out only if there is one.
 ---@param level integer as for `error`
 function client_options.check_own(token, tenant, level)
-  options.check(name, own_rules, { token = token, tenant = tenant }, level + 1)
+  local has_token = (type(token) == "string" or options.is_callable(token))
+    and not check_token(token)
+  local is_tenant = tenant == nil or type(tenant) == "string" and not rules.tenant.check(tenant)
+  if not (has_token and is_tenant) then
+    options.check(name, own_rules, { token = token, tenant = tenant }, level + 1)
+  end
 end
 
 return client_options

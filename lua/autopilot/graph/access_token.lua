@@ -59,6 +59,15 @@ local function list_of(value)
   return list[1] and list or nil
 end
 
+--- What the permissions of a list allow, where `before` is known to be allowed already.
+local function allowed_by_list(list, before)
+  for _, permission in ipairs(list or {}) do
+    local allowed = allowed_by[permission:lower()]
+    before = before ~= "sync" and allowed or before
+  end
+  return before
+end
+
 ---@param token string
 ---@return autopilot.graph.TokenFacts
 function access_token.of(token)
@@ -67,12 +76,7 @@ function access_token.of(token)
     return { message = message }
   end
   local roles, scopes = list_of(claims.roles), list_of(claims.scp)
-  local allows = (roles or scopes) and "nothing" or nil
-  for _, list in ipairs { roles or {}, scopes or {} } do
-    for _, permission in ipairs(list) do
-      allows = allows ~= "sync" and allowed_by[permission:lower()] or allows
-    end
-  end
+  local nothing = (roles or scopes) and "nothing" or nil
   return {
     tenant_id = text_of(claims.tid),
     audience = text_of(claims.aud),
@@ -80,7 +84,7 @@ function access_token.of(token)
     user = text_of(claims.upn) or text_of(claims.preferred_username) or text_of(claims.unique_name),
     roles = roles,
     scopes = scopes,
-    allows = allows,
+    allows = allowed_by_list(scopes, allowed_by_list(roles, nothing)),
     expires_at = type(claims.exp) == "number" and claims.exp or nil,
   }
 end
