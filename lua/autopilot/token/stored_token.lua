@@ -13,7 +13,7 @@ local merged = require "autopilot.base.merged"
 local sealed_text = require "autopilot.token.sealed_text"
 
 -- The first part of every key. Its number changes with the form of the values.
-local prefix = "autopilot:1:token:"
+local prefix = "autopilot:2:token:"
 
 -- Seconds by which the clocks of two machines may differ; a token from further ahead is ignored.
 local largest_difference = 60
