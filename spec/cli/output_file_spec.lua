@@ -58,4 +58,22 @@ describe("a file that the command writes", function()
     assert.equal("secret", files.read(path .. ".new"))
     assert.equal("former", files.read(path))
   end)
+
+  it("does not end the former one where the file beside it is gone", function()
+    local rename = os.rename
+    files.write(path, "former")
+    rawset(os, "rename", function(new)
+      os.remove(new) -- as another process does that replaces the same file
+      return nil, "No such file or directory"
+    end)
+    local complaint = write_file(path, "secret", true)
+    rawset(os, "rename", rename)
+    assert.is_truthy(complaint)
+    assert.equal("former", files.read(path))
+  end)
+
+  it("is refused by the name of what is in its way", function()
+    os.execute(("mkdir '%s.new'"):format(path))
+    assert.equal(path .. ".new cannot be made", write_file(path, "secret", true))
+  end)
 end)

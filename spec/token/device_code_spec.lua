@@ -76,6 +76,13 @@ describe("autopilot.token.device_code", function()
     }, token_world.form(world.requests[2].body))
   end)
 
+  it("is asked at its own interval, not at that of a certificate which is not known yet", function()
+    local unknown = token_world.refused(401, "invalid_client", 700027, "Not registered.")
+    local results, world = run { offer(), unknown, granted }
+    assert.are.equal("opaque-token-0123456789", results[1])
+    assert.are.same({ 5, 10 }, world.slept)
+  end)
+
   it("signs in to any organization if no tenant is named", function()
     local world = token_world.scripted { offer(), granted }
     world.ask.tenant = nil

@@ -176,6 +176,21 @@ describe("a token in a store", function()
     assert.are.equal("token-2", (world:worker(fetched.provider)(world:asking())))
   end)
 
+  it("stays in use if another begins to renew it at the same moment", function()
+    local fetched = token_store.source(3600, { refresh_in = 1800 })
+    world:worker(fetched.provider)(world:asking())
+    world.time = world.time + 1801
+    world:replace {
+      add = function()
+        return nil, "exists"
+      end,
+    }
+    local began = world.time
+    assert.are.equal("token-1", (world:worker(fetched.provider)(world:asking())))
+    assert.are.equal(began, world.time)
+    assert.are.equal(1, fetched.count)
+  end)
+
   it("does not make a caller wait beyond its deadline", function()
     die_fetching()
     local began = world.time

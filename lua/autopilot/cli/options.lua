@@ -104,7 +104,8 @@ end)
 
 local any_text = converter("be a text", tostring)
 
---- A converter for a file, or the address of a database or proxy. It refuses a password, which other users could read, and which may be in the variable.
+--- A converter for a file, or the address of a database or proxy. It refuses a password, which other users could read;
+-- the variable of that name may have one.
 local function without_password(variable)
   local must = "not contain a password, which other users of this machine could read: "
     .. "it may be in the variable "

@@ -4,6 +4,8 @@
 local core = require "autopilot.core"
 local named_file = require "autopilot.base.named_file"
 
+local is_windows = package.config:sub(1, 1) == "\\"
+
 --- Writes or replaces a file; without a text it only finds out whether that is possible. A symbolic link is refused,
 -- because the link would be replaced, and its target kept.
 ---@param path string
@@ -22,7 +24,7 @@ return function(path, text, is_secret)
     file, reason = io.open(new, "wb")
   end
   if not file then
-    return reason and reason:match "[^ :][^:]*$" or "no file can be made beside it"
+    return reason and reason:match "[^ :][^:]*$" or new .. " cannot be made"
   end
   local is_written, is_closed
   is_written, reason = file:write(text or "")
@@ -30,7 +32,9 @@ return function(path, text, is_secret)
   if not (text and is_written and is_closed) then
     os.remove(new)
     return reason or complaint
-  elseif os.rename(new, path) or os.remove(path) and os.rename(new, path) then
+  elseif os.rename(new, path) then
+    return nil
+  elseif is_windows and core.file_kind(new) and os.remove(path) and os.rename(new, path) then
     return nil -- Windows does not rename to the name of an existing file
   end
   return "it cannot be replaced by " .. new

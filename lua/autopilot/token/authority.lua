@@ -230,7 +230,8 @@ function authority.request(ask, place, grant, prove)
     if object then
       return endpoint.read_token(object, ask.now())
     end
-    local wait = details.reason == endpoint.not_yet_known and waits_for_certificate[attempt]
+    local is_too_new = prove and details.reason == endpoint.not_yet_known
+    local wait = is_too_new and waits_for_certificate[attempt]
     if not wait or not ask.sleep then
       return nil, message, details
     end

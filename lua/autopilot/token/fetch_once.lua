@@ -76,13 +76,17 @@ end
 ---@param key string
 ---@param ask autopilot.TokenAsk
 ---@param fetch fun(ask: autopilot.TokenAsk): any, any, any
+---@param known any? what can be used still: it is returned, and not waited, while another one fetches
 ---@return any first, any second, any third
-return function(leases, key, ask, fetch)
+return function(leases, key, ask, fetch, known)
   local is_shared = leases.is_shared
   for _ = 1, most_tries do
     local lease, message = leases:take(key, default_timeout)
     local how, seen
     if not lease and message == "exists" then
+      if known then
+        return known
+      end
       local seconds = math.min(time_left(ask), is_shared and longest_wait or math.huge)
       how, seen = leases:wait(key, { sleep = ask.sleep, now = ask.now, seconds = seconds })
     end

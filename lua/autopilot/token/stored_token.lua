@@ -13,7 +13,7 @@ local merged = require "autopilot.base.merged"
 local sealed_text = require "autopilot.token.sealed_text"
 
 -- The first part of every key. Its number changes with the form of the values.
-local prefix = "autopilot:1:token:"
+local prefix = "autopilot:2:token:"
 
 -- Seconds by which the clocks of two machines may differ; a token from further ahead is ignored.
 local largest_difference = 60
@@ -80,8 +80,8 @@ return function(fetch_token, given)
   return function(ask)
     local key = identity .. life.key_of(ask)
     local kept, is_fresh = find(self, key, ask)
-    if is_fresh or kept and leases:holder(key .. ":claim") then
-      return kept -- also while another process renews it
+    if is_fresh then
+      return kept
     end
     local newer, message, details = fetch_once(leases, key .. ":claim", ask, function(watched)
       kept, is_fresh = find(self, key, watched)
@@ -89,7 +89,7 @@ return function(fetch_token, given)
         return kept
       end
       return fetch(self, key, watched)
-    end)
+    end, kept)
     if not newer and kept and ask.now() < kept.usable_until then
       return kept -- it cannot be renewed, and can still be used
     end
