@@ -121,7 +121,10 @@ local function wait_out(self, answer, plan)
     is_over = sleep(call, longer, "cooldown", answer)
   end
   if not is_over then
-    return refuse(call, answer, name, (select(2, call.client.memory:refusal(call:now()))))
+    local memory, now = call.client.memory, call:now()
+    local _, left = memory:refusal(now)
+    -- A record that was not read yet may show that no request is needed.
+    return refuse(call, answer, name, answer.status and left or memory:held_for(now))
   end
 end
 
