@@ -42,7 +42,7 @@ local first_look, longest_look = 2, 30
 ---@param read table as for `wait.report_progress`
 local function sleep(call, seconds, state, read)
   local client = call.client
-  if seconds >= call:time_left() then
+  if client.is_closed or seconds >= call:time_left() then
     return false
   end
   local ends = client.options.clock() + seconds
