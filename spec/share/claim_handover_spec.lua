@@ -167,6 +167,20 @@ describe("a call that waited for one whose deadline has passed", function()
     assert.are.equal(1, posts)
   end)
 
+  it("adopts the answer to the other's last request, although one before it was lost", function()
+    local story = { trigger = start - 5000, answers = { false, started } } -- the record is out of date
+    local transport = send_in(story)
+    local eager = retry.policy { on = { interrupted = true }, base = 1, jitter = "none" }
+    local blind = { transport = transport, recover = false, retry = eager, timeout = { total = 2 } }
+    overlap:calls(1, blind)
+    local other = overlap:calls(1, { transport = transport })[1]
+    overlap:run()
+    assert.are.equal(0, reads)
+    assert.are.equal(2, posts)
+    assert.are.equal("started", report_of(other).outcome)
+    assert.are.equal("response", report_of(other).confirmed_by)
+  end)
+
   it("reads it also if an earlier request of the other has arrived, and was refused", function()
     local story = { trigger = start + 3, answers = { { status = 409 } } }
     local transport = send_in(story)

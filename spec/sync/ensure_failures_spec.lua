@@ -1,6 +1,7 @@
 -- client:ensure, when a sync or a request for it fails: retries temporary failures, and reports all others.
 
 local ensured = require "support.ensured"
+local retry = require "autopilot.retry"
 local virtual_world = require "support.virtual_world"
 
 local record = virtual_world.record
@@ -185,6 +186,40 @@ describe("client:ensure when requests fail", function()
       assert.equal(2, asked)
       assert_requests(service, 0, 1)
     end
+  end)
+
+  it("asks again after a refusal whose Retry-After is over", function()
+    local world = virtual_world.new()
+    local client, service = world:emulated(nil, { retry = retry.policy { attempts = 2 } })
+    service:inject { kind = "throttle", retry_after = 1, on = "sync" }
+    service:inject { kind = "unsent", on = "sync" }
+    assert.equal("completed", client:ensure().outcome)
+    assert.equal(1, syncs_started(service))
+  end)
+
+  it("neither sleeps nor reports progress after the client was closed", function()
+    local world = virtual_world.new()
+    local client, service
+    local sleeps, told = 0, 0
+    client, service = world:emulated(nil, {
+      sleep = function(seconds)
+        sleeps = sleeps + 1
+        world:pass(seconds)
+        client:close()
+      end,
+    })
+    service:inject { kind = "throttle", retry_after = 1, on = "sync" }
+    local failure = select(
+      2,
+      client:ensure {
+        on_progress = function()
+          told = told + 1
+        end,
+      }
+    )
+    assert.equal("throttled", failure.outcome)
+    assert.equal("not_retryable", failure.gave_up)
+    assert.same({ 1, 0 }, { sleeps, told })
   end)
 
   it("reports a missing token", function()

@@ -266,6 +266,20 @@ describe("client:ensure inside a cooldown", function()
     assert.same({}, world.slept)
   end)
 
+  it("does not tell its end as the time to ask again if the record could not be read", function()
+    local world = virtual_world.new()
+    local client, service = world:emulated { duration = 1 }
+    assert(client:sync())
+    world:pass(100)
+    service:inject { kind = "throttle", retry_after = 30, on = "status" }
+    assert.equal("throttled", select(2, client:ensure { wait = false }).outcome)
+    local failure = select(2, client:ensure { max_age = 600, timeout = 5 })
+    assert.equal("throttled", failure.outcome)
+    assert.is_true(failure.retry_after <= 30)
+    world:pass(failure.retry_after)
+    assert.equal("fresh", client:ensure({ max_age = 600 }).outcome)
+  end)
+
   it("gives the time to ask again with wait = false after a bare 429", function()
     local world = virtual_world.new()
     local client, service = world:emulated()

@@ -19,7 +19,7 @@ local shared_answer = {}
 ---@field took number seconds from `sent` until the answer was stored
 ---@field attempts integer how often it was sent
 ---@field answer table in the shape of a report
----@field unread_since number? when the first request whose answer was lost was sent; nil if the record was read since
+---@field unread_since number? when the first request whose answer was lost was sent; nil if an answer came, or the record was read, since
 
 --- Whether this is the outcome of a sent request. Others come from the record, or nothing was sent.
 local function is_of_request(name)
@@ -119,7 +119,9 @@ function shared_answer.write(claim, requests, answer, of_another)
     return nil
   end
   local sent = answer.outcome == "started" and client.memory.started_at or request.sent
-  local open = requests.is_unread and requests.open
+  -- An answer that came tells others more than the record would, which may be out of date.
+  local is_lost = answer.outcome == "interrupted" or answer.outcome == "unavailable"
+  local open = is_lost and requests.is_unread and requests.open
   local stored = copy(answer, form.answer)
   local left = answer.free_at and answer.free_at - now
   stored.retry_after = left and left > 0 and left or nil

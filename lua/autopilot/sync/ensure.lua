@@ -42,7 +42,7 @@ local first_look, longest_look = 2, 30
 ---@param read table as for `wait.report_progress`
 local function sleep(call, seconds, state, read)
   local client = call.client
-  if seconds >= call:time_left() then
+  if client.is_closed or seconds >= call:time_left() then
     return false
   end
   local ends = client.options.clock() + seconds
@@ -121,7 +121,10 @@ local function wait_out(self, answer, plan)
     is_over = sleep(call, longer, "cooldown", answer)
   end
   if not is_over then
-    return refuse(call, answer, name, (select(2, call.client.memory:refusal(call:now()))))
+    local memory, now = call.client.memory, call:now()
+    local _, left = memory:refusal(now)
+    -- A record that was not read yet may show that no request is needed.
+    return refuse(call, answer, name, answer.status and left or memory:held_for(now))
   end
 end
 
