@@ -83,6 +83,21 @@ describe("autopilot.emulator: a person who signs in with a code", function()
     assert.is_false(service:approve "NOBODYS")
   end)
 
+  it("cannot approve a code whose end the device was told", function()
+    for _, over in ipairs { "declined", "expired" } do
+      local answer = offer()
+      if over == "declined" then
+        service:decline(answer.user_code)
+      else
+        service:advance(900)
+      end
+      poll(answer.device_code)
+      assert.is_false(service:approve(answer.user_code), over)
+      service:advance(5)
+      assert.equal("bad_verification_code", (refusal(poll(answer.device_code))), over)
+    end
+  end)
+
   it("signs in to the application that asked, if it allows this", function()
     local answer = offer()
     service:approve(answer.user_code)

@@ -236,6 +236,31 @@ describe("in OpenResty, the polling driver", function()
     end
   end)
 
+  it("cancels the transfer of a killed light thread if nginx has no free timer, too", function()
+    local given_up = {}
+    function set.discard(_, transfer)
+      given_up[#given_up + 1] = transfer
+    end
+    function world.ngx.timer.at()
+      return nil, "too many pending timers"
+    end
+    local killed, others = spawn(world.now + 9), {}
+    for index = 1, 20 do
+      others[index] = spawn(world.now + 5)
+    end
+    world:run(0.15)
+    killed.is_killed = true
+    world:run(1)
+    assert.same({}, given_up)
+    world:run(1)
+    assert.same({ set.in_flight[1] }, given_up)
+    world:run(5)
+    for _, other in ipairs(others) do
+      assert.is_true(other.has_ended)
+    end
+    assert.equal(1, #given_up)
+  end)
+
   it("starts anew after all waiting threads were killed", function()
     spawn(world.now + 0.1).is_killed = true
     local killed = spawn(world.now + 10)

@@ -135,8 +135,14 @@ describe("autopilot.openresty", function()
     end
     local calls, outcomes = {}, {}
     for number = 1, 60 do
-      calls[number] = hosts[number % 3 + 1]:begin("shared", "token=answer-0.3")
+      calls[number] = hosts[number % 3 + 1]:begin("shared", "token=held&total=30")
     end
+    for _, host in ipairs(hosts) do
+      await("all calls begin", function()
+        return host:run("notes").begun == 20
+      end)
+    end
+    upstream:release()
     for _, call in ipairs(calls) do
       local outcome = cjson.decode(call:answer().body).outcome
       outcomes[outcome] = (outcomes[outcome] or 0) + 1

@@ -25,6 +25,13 @@ local makers = {
   end,
 }
 
+describe("autopilot.store", function()
+  it("has nothing under other names, or none", function()
+    assert.is_nil(stores.file)
+    assert.is_nil(stores[nil])
+  end)
+end)
+
 for name, make in pairs(makers) do
   describe("a store in " .. name, function()
     before_each(function()

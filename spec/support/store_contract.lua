@@ -47,6 +47,13 @@ add("sets whatever was there", function(store)
   equal("exists", message, "why")
 end)
 
+add("sets the same value again, for however long", function(store)
+  for _, seconds in ipairs { 10, 1e17 } do
+    equal(true, store:set("same", "1", seconds), "the first")
+    equal(true, store:set("same", "1", seconds), "the second")
+  end
+end)
+
 add("deletes only that value", function(store)
   store:add("d", "mine", 10)
   equal(false, store:delete_if("d", "other"), "another's")

@@ -1,4 +1,4 @@
---- Access tokens: made, remembered and checked.
+--- Access tokens: made and remembered; `autopilot.emulator.graph` checks them.
 --
 -- A token made here has the three parts of a JWT and the claims of an application's or a user's. It is recognized
 -- because it is remembered: the signature is made up.

@@ -35,7 +35,7 @@ function answers.plain(call, status, body, headers)
     ["request-id"] = call.request_id,
     ["client-request-id"] = call.client_request_id,
     ["x-ms-ags-diagnostic"] = diagnostic,
-    ["cache-control"] = "no-store, no-cache",
+    ["cache-control"] = "no-store, no-cache", -- answers with a token must have this (RFC 6749 section 5.1)
     ["content-type"] = body and "application/json",
     ["content-length"] = status ~= 204 and ("%d"):format(#(body or "")) or nil,
   }

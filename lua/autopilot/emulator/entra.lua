@@ -163,12 +163,16 @@ function entra.decide(service, user_code, user)
   return false
 end
 
---- The scopes and the person of a device code, once the person has approved it. A code is good once.
+--- The scopes and the person of a device code, once the person has approved it. A code whose end was told is forgotten.
 local function poll(service, call)
   local code, now = call.fields.device_code, call.now
   local sign_in = service.sign_ins[code]
   demand(call, sign_in and sign_in.client_id == call.fields.client_id, "unknown_device_code")
-  demand(call, now < sign_in.expires, "code_expired")
+  local is_expired = now >= sign_in.expires
+  if is_expired or sign_in.has_declined then
+    service.sign_ins[code] = nil
+  end
+  demand(call, not is_expired, "code_expired")
   demand(call, not sign_in.has_declined, "declined")
   local is_early = now < sign_in.next_poll
   sign_in.interval = sign_in.interval + (is_early and prolongation or 0)

@@ -157,14 +157,17 @@ function graph.status(service, call)
   local age = call.fault.kind == "stale_read" and call.fault.seconds or 0
   local record = service.syncs:record(tenant, call.now - age)
   local value = {
-    ["@odata.context"] = "https://graph.microsoft.com/beta/$metadata"
-      .. "#deviceManagement/windowsAutopilotSettings/$entity",
     id = tenant,
     syncStatus = record.status,
     lastSyncDateTime = graph.stamp(record.last_sync, zone),
     lastManualSyncTriggerDateTime = graph.stamp(record.last_manual_trigger, zone),
   }
-  return answers.json(call, service.options.wrapped and { value = value } or value)
+  if service.options.wrapped then
+    return answers.json(call, { value = value })
+  end
+  value["@odata.context"] = "https://graph.microsoft.com/beta/$metadata"
+    .. "#deviceManagement/windowsAutopilotSettings/$entity"
+  return answers.json(call, value)
 end
 
 --- Refuses an unknown path. Only the beta version of Graph has the Autopilot settings, not version 1.0.

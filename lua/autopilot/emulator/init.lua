@@ -211,9 +211,11 @@ local function read_fields(text)
   return fields
 end
 
---- Reads a request of the HTTP layer into the call that the endpoints work with. `origin` is nil when the URL is a
--- path; `tenant_in_path` names the tenant in a path of Entra; `fields` are those of a form in
--- its body. When the request arrives, the call gets the time (`now`), the `request_id` of the service, the caller's
+--- Reads a request of the HTTP layer into the call that the endpoints work with. `origin`: scheme and host, nil when the
+-- URL is a path. `tenant_in_path`: the first segment, which names the tenant in a path of Entra. `headers`: names in
+-- lower case. `fields`: of the form in its body. `query`: of its URL.
+--
+-- When the request arrives, the call gets `now` (Unix seconds), the `request_id` of the service, the caller's
 -- `client_request_id` (by default the service's) and the `fault` that it meets, an empty table for none; `tenant` when
 -- Graph accepts its token.
 local function read_request(request)

@@ -20,7 +20,7 @@ local semaphore = require "ngx.semaphore"
 ---@field mover autopilot.openresty.Mover
 ---@field pause_for fun(mover): fun(): string?
 ---@field waiting table<any, autopilot.openresty.Waiter> the light threads that wait, by the keys of their transfers
----@field waited number seconds for which steppers have waited, while nginx was not too busy
+---@field waited number seconds for which steppers or, without one, light threads have waited, while nginx was not too busy
 ---@field stepper table? identifies the present stepper, or the last one
 ---@field lease number until when the stepper counts as alive, on core.clock
 local Driver = {}
@@ -124,13 +124,14 @@ local function step(self)
 end
 
 --- Starts a timer as the stepper, unless there is a stepper. Where nginx has no timer left, or does not run it, the
--- light threads collect the finished transfers themselves, each time that one of them wakes.
+-- light threads do a stepper's work themselves, each time that one of them wakes.
 local function begin_stepping(self)
-  if core.clock() > self.lease then
+  if core.clock() >= self.lease then
     if self.mover.advance then
       self.mover:advance()
     end
     collect(self)
+    cancel_killed(self)
     self.lease = core.clock() + begin_seconds
     ngx.timer.at(0, function()
       step(self)
@@ -152,6 +153,9 @@ function Driver:run(prepared, attempt)
     local _, problem = waiter.semaphore:wait(is_stepping and patience or begin_seconds)
     if problem and problem ~= "timeout" then
       ngx.sleep(0.01) -- older versions have no semaphores in some phases
+    end
+    if not waiter.has_ended and core.clock() >= self.lease then
+      self.waited = self.waited + begin_seconds -- counted once: this light thread renews the lease now
     end
     waiter.seen_at = self.waited
   end

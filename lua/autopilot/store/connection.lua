@@ -159,7 +159,8 @@ function metatable.__index:close()
 end
 
 --- Makes a store over a connection.
----@param engine table the methods, which get an opened connection in place of the store, and raise an error if they fail
+---@param engine table the methods, which get an opened connection in place of the store, and raise an error if they fail.
+-- `get` returns the value or nil, `set` true, `add` and `delete_if` whether they have changed something
 ---@return autopilot.Store
 function Connection:store(engine)
   return setmetatable({ connection = self, engine = engine }, metatable)

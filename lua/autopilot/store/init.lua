@@ -52,7 +52,9 @@ end
 
 return setmetatable(store, {
   __index = function(self, name)
-    self[name] = names[name] and require("autopilot.store." .. name)
+    if names[name] then
+      self[name] = require("autopilot.store." .. name)
+    end
     return rawget(self, name)
   end,
 })

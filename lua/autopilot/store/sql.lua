@@ -69,10 +69,13 @@ local function change_row(opened, name, key, value, ...)
   return count > 0
 end
 
-for _, name in ipairs { "set", "add" } do
-  engine[name] = function(opened, key, value, ttl)
-    return change_row(opened, name, key, value, ttl)
-  end
+function engine.set(opened, key, value, ttl)
+  change_row(opened, "set", key, value, ttl)
+  return true -- also where MySQL counts no row, because it has this value and this end already
+end
+
+function engine.add(opened, key, value, ttl)
+  return change_row(opened, "add", key, value, ttl)
 end
 
 function engine.delete_if(opened, key, value)
