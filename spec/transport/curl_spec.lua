@@ -59,7 +59,7 @@ describe("the transport", function()
         method = "POST",
         url = server:url(),
         proxy = "http://user:secret@127.0.0.1:1",
-        ca_file = "/nonexistent",
+        ca_file = {},
         user_agent = "another",
         http_version = "3",
         max_body = -1,
