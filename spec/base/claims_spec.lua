@@ -74,6 +74,7 @@ describe("a claims challenge", function()
       'Digest =,"',
       'Digest realm="no end',
       "Basic realm=\0",
+      "Basic realm=C:\\",
       "Bearer realm==x",
       'Bearer error="insufficient_claims", claims="no end',
       ("Bearer =,"):rep(5),

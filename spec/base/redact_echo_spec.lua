@@ -294,6 +294,50 @@ describe("an echo of a secret", function()
     assert.is_true(shown > 500, shown) -- the reader above is no worse than the code under test
   end)
 
+  it("is in no redacted text, even 16 characters that look encoded themselves", function()
+    local looks = {
+      "%41",
+      "%",
+      "&amp;",
+      "&#65;",
+      "&#x41;",
+      "&",
+      "\\u0041",
+      "\\x41",
+      "\\",
+      "\\\\",
+      "+",
+      "<",
+      " ",
+      "aZ",
+    }
+    local ways = {
+      "plain",
+      "json",
+      "unicode escapes",
+      "hexadecimal escapes",
+      "percent",
+      "percent, all",
+      "form",
+    }
+    for _, way in ipairs { "html", "html, decimal", "html, hexadecimal" } do
+      ways[#ways + 1] = way
+    end
+    for _ = 1, 400 do
+      local pieces = {}
+      for index = 1, 20 do
+        pieces[index] = random:pick(looks)
+      end
+      local secret = table.concat(pieces)
+      local first = random:integer(1, #secret - 15)
+      local inner, outer = random:pick(ways), random:pick(ways)
+      local echo = encodings[outer](encodings[inner](secret:sub(first, first + 15)))
+      local safe = redact.text("'" .. echo .. "'", { secret })
+      local context = ("%s, %s, %q in %q"):format(tostring(random), outer, secret, echo)
+      assert.is_nil(safe:find(echo, 1, true), context)
+    end
+  end)
+
   it("is in no text that was cut before it was redacted", function()
     for_each_echo(function(secret, echo, context)
       for _ = 1, 4 do

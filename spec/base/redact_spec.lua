@@ -167,6 +167,37 @@ describe("autopilot.base.redact.text", function()
     assert.equal("[redacted]", redact.text('"\\/start\\/with\\/a\\/slash\\/x"', { slashes }))
   end)
 
+  it(
+    "withholds a text with 16 characters that look encoded themselves, however they are encoded",
+    function()
+      local secret = "head %41bcdefghijklm& \\\\x41 &#x26;lt;<b> n&#65;%25 tail"
+      local function decimal(text)
+        return (
+          text:gsub(".", function(character)
+            return ("&#%d;"):format(character:byte())
+          end)
+        )
+      end
+      for _, encoded in ipairs {
+        "%41bcdefghijklm&amp;",
+        decimal "%41bcdefghijklm&",
+        decimal "& \\\\x41 &#x26;lt",
+        cjson.encode "& \\\\x41 &#x26;lt",
+        percent_encoded(decimal "<b> n&#65;%25 ta", "%02X"),
+        (percent_encoded("lt;<b> n&#65;%25", "%02X"):gsub("%%20", "+")),
+      } do
+        assert.equal("[redacted]", redact.text("'" .. encoded .. "'", { secret }))
+      end
+    end
+  )
+
+  it("reads a reference to a character that does not exist as it is", function()
+    for _, digits in ipairs { "110000", "ffffffffffffffff", "fffffffffffffffffffffffe" } do
+      local text = "a&#x" .. digits .. ";b"
+      assert.equal(text, redact.text(text, { opaque }))
+    end
+  end)
+
   it("withholds a text with one that is escaped for JSON and then percent-encoded", function()
     local encoded = percent_encoded(cjson.encode(opaque):sub(2, -2), "%02X")
     assert.equal("[redacted]", redact.text("body=%22" .. encoded .. "%22", { opaque }))

@@ -114,6 +114,16 @@ describe("autopilot.client: the service's ids for its support", function()
     assert.equal("5c0e", failure.attempts[1].request_id)
   end)
 
+  it("come with no more timings than a report has, whatever a transport adds", function()
+    local client = require("autopilot").client {
+      token = "t",
+      transport = function()
+        return { status = 204, headers = {}, timings = { total = 0.5, note = "Bearer t" } }
+      end,
+    }
+    assert.same({ total = 0.5 }, assert(client:sync()).timings)
+  end)
+
   it("takes the request id from the body where no header has it", function()
     local client = virtual_world.new():scripted {
       { status = 403, body = '{"error":{"code":"x","innerError":{"request-id":"5c0e"}}}' },

@@ -50,6 +50,26 @@ describe("the transport", function()
     assert.are.equal(2, #server.connections)
   end)
 
+  it(
+    "takes nothing from a request but what the HTTP layer has: the rest is the user's choice",
+    function()
+      local server = hostile.listen(wire.serves())
+      local transport = wire.transport()
+      local response, failure = transport {
+        method = "POST",
+        url = server:url(),
+        proxy = "http://user:secret@127.0.0.1:1",
+        ca_file = {},
+        user_agent = "another",
+        http_version = "3",
+        max_body = -1,
+      }
+      assert.is_nil(failure)
+      assert.are.equal(204, response.status)
+      assert.is_nil(server.connections[1].transcript:find("another", 1, true))
+    end
+  )
+
   it("uses no connection from before a fork, and closes none", function()
     local server, transport = hostile.listen(wire.serves()), wire.transport()
     assert.are.equal(204, transport({ method = "POST", url = server:url() }).status)

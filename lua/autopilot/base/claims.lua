@@ -57,7 +57,7 @@ end
 local token = "[A-Za-z0-9!#$%%&'*+%-.^_`|~]+"
 
 -- A quoted string (RFC 9110 section 5.6.4) without control characters. In it, a quoted pair (`\"`) was turned into
--- the backslash and the three digits of its byte.
+-- the backslash and the three digits of its byte; not that of a comma, behind which another header may begin.
 local quoted = '^"([^"%z\1-\8\10-\31\127]*)"()'
 
 local function digits_of(character)
@@ -120,7 +120,7 @@ end
 ---@param header string|number|nil the WWW-Authenticate headers, repeated ones joined by ", "
 ---@return string? request JSON
 function claims.of_header(header)
-  local text, position = tostring(header):gsub("\\([\t -~\128-\255])", digits_of), 1
+  local text, position = tostring(header):gsub("\\([\t -+.-~\128-\255-])", digits_of), 1
   for _ = 0, most_searches do
     local request, malformed = first_request(text, position)
     position = malformed and text:match(",[ \t]*()[Bb][Ee][Aa][Rr][Ee][Rr][ \t]", malformed)

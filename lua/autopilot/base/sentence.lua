@@ -145,18 +145,34 @@ end
 
 --- The character with this code, in digits of the base 10, if no other is given.
 local function numbered(digits, base)
-  local code = tonumber(digits, base)
-  return code and code <= 0x10FFFF and sentence.utf8(code) or nil
+  local code = tonumber(digits, base) -- where it is too large for an integer, Lua may give a negative one
+  return code >= 0 and code <= 0x10FFFF and sentence.utf8(code) or nil
 end
 
---- The text with characters in place of their references; unknown references stay.
+local forms_of_references = {
+  ["^&#[xX](%x+);?"] = function(digits)
+    return numbered(digits, 16)
+  end,
+  ["^&#(%d+);?"] = numbered,
+  ["^&(%a+);?"] = named,
+}
+
+--- The character that a reference stands for, and what is behind it without a semicolon.
+local function referenced(reference)
+  for form, character in pairs(forms_of_references) do
+    local decoded = reference:gsub(form, character)
+    if decoded ~= reference then
+      return decoded
+    end
+  end
+end
+
+--- The text with characters in place of their references, in one pass: `&amp;lt;` becomes `&lt;`. Unknown references
+-- stay.
 ---@param text string
 ---@return string
 function sentence.decode_references(text)
-  text = text:gsub("&#[xX](%x+);?", function(digits)
-    return numbered(digits, 16)
-  end)
-  return (text:gsub("&#(%d+);?", numbered):gsub("&(%a+);?", named))
+  return (text:gsub("&#?%w+;?", referenced))
 end
 
 return sentence

@@ -202,8 +202,15 @@ end
 ---@return fun(attempt: autopilot.TransferAttempt): autopilot.HttpResponse?, autopilot.NetworkFailure? send
 function Transport:prepare(request)
   local http = self.http
-  local given = merged(request, http)
-  given.http_version = http.version
+  local given = merged(http, { -- no more of the request: a token provider's may have any field
+    method = request.method,
+    url = request.url,
+    headers = request.headers,
+    body = request.body,
+    facts = request.facts,
+    inspect = request.inspect,
+    http_version = http.version,
+  })
   if http.proxy == nil and is_to_this_machine(request.url) then
     given.proxy = "" -- a proxy named by the environment cannot reach this machine's loopback
   end

@@ -48,7 +48,13 @@ local function completed(response)
     body = response.body or "",
     sends = response.sends or 1,
     intermediary = is_of_intermediary(response),
-    timings = type(timings) == "table" and timings.total and merged(timings) or nil,
+    timings = type(timings) == "table" and timings.total and {
+      name_lookup = timings.name_lookup,
+      connect = timings.connect,
+      tls = timings.tls,
+      first_byte = timings.first_byte,
+      total = timings.total,
+    } or nil,
   }
 end
 
