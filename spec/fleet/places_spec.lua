@@ -67,6 +67,35 @@ describe("a place in a fleet", function()
     assert.are.same({ started = 6 }, world.outcomes(reports))
     assert.are.equal(0, fleet:progress().in_flight)
   end)
+
+  it("is not needed to refuse a request to a host that has not answered for too long", function()
+    local w = world.new()
+    local fleet = w:fleet {
+      tenants = world.names(60),
+      concurrency = 10,
+      spread = 60,
+      client = function(tenant)
+        local host = tonumber(tenant:match "%d+") % 2 == 0 and "dead" or "slow"
+        return { token = "token-" .. tenant, base_url = ("https://%s.example"):format(host) }
+      end,
+      transport = function(request)
+        local is_dead = request.url:find("dead", 1, true)
+        coroutine.yield(w.time - world.start + (is_dead and 1 or 50))
+        if is_dead then
+          local network = { stage = "connect", name = "CURLE_COULDNT_CONNECT", message = "refused" }
+          network.timeout, network.delivered = false, "no"
+          return nil, network
+        end
+        return { status = 204, headers = { ["request-id"] = "1" }, body = "" }
+      end,
+    }
+    local latest = 0
+    for _, report in fleet:run() do
+      local is_refused = (report.network or {}).name == "CIRCUIT_OPEN"
+      latest = is_refused and math.max(latest, report.elapsed) or latest
+    end
+    assert.is_true(latest > 0 and latest < 75, latest)
+  end)
 end)
 
 describe("a fleet's HTTP layer", function()
