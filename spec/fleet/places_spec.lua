@@ -68,6 +68,36 @@ describe("a place in a fleet", function()
     assert.are.equal(0, fleet:progress().in_flight)
   end)
 
+  it("is freed if the HTTP layer raises and the caller waits for another tenant", function()
+    local w, has_ended = world.new(), false
+    local inner = w:transport()
+    local fleet = w:fleet {
+      tenants = world.names(2),
+      concurrency = 1,
+      operation = function(client, tenant)
+        if tenant == "t1" then
+          assert.is_false(pcall(client.sync, client))
+          while not has_ended do
+            coroutine.yield(w.time - world.start + 1)
+          end
+        end
+        local report, failure = client:sync()
+        has_ended = true
+        return report or failure
+      end,
+      transport = function(request)
+        if not has_ended and request.headers["Authorization"] == "Bearer token-t1" then
+          error "the wire is cut"
+        end
+        return inner(request)
+      end,
+    }
+    local reports = in_time(function()
+      return world.collect(fleet)
+    end)
+    assert.are.same({ started = 2 }, world.outcomes(reports))
+  end)
+
   it("is not needed to refuse a request to a host that has not answered for too long", function()
     local w = world.new()
     local fleet = w:fleet {
@@ -126,7 +156,31 @@ describe("a fleet's HTTP layer", function()
     end)
     assert.are.equal(4, count)
     assert.are.equal(4, #messages)
+    for _, message in ipairs(messages) do
+      assert.matches("the transport: 'timeout' must have 'connect' and 'total' in seconds", message)
+    end
     assert.are.equal(0, fleet:progress().in_flight)
+  end)
+
+  it("refuses a timeout of another type for a user's transport, too", function()
+    for _, timeout in ipairs { 5, "5", true, { connect = {} }, { total = "5" } } do
+      local w, message = world.new(), nil
+      local fleet = w:fleet {
+        tenants = { "t1" },
+        client = function()
+          return {
+            token = function(ask)
+              local request = { method = "GET", url = "https://a.example/", timeout = timeout }
+              message = select(2, pcall(ask.transport, request))
+              return nil, "none"
+            end,
+          }
+        end,
+      }
+      world.collect(fleet)
+      assert.matches("the transport: 'timeout' must have 'connect' and 'total' in seconds", message)
+      assert.are.same({}, w.requests)
+    end
   end)
 end)
 

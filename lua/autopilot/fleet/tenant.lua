@@ -77,7 +77,6 @@ local function sleep_of(fleet)
     if not task then
       return fleet.options.sleep(seconds)
     end
-    fleet.gates:leave(task)
     local wanted = seconds == seconds and clock + seconds or clock -- NaN: do not sleep
     local ends = math.min(wanted, task.deadline or math.huge, fleet.deadline or math.huge)
     -- After its end a task sleeps as short as possible. If it goes on for too long, it is given up.
