@@ -212,7 +212,7 @@ local function operate(fleet, task)
   end
   local report, failure
   if fleet.state and fleet.state.posted and not fleet.only_reads then
-    report = resume(fleet, task, seconds, given and given.wait)
+    report = resume(fleet, task, seconds, given)
   end
   if not report then
     report, failure = fleet.operate(task.client, task.tenant, given)
