@@ -38,7 +38,7 @@ local function look(fleet, task, seconds)
   end
 end
 
---- The report of a `sync` that an earlier process has requested; nil where the record shows none.
+--- The report of a `sync` that an earlier process has requested, with the fields of the record; nil where that shows none.
 local function sync_report(task, earlier, seconds, given)
   local client, trigger, found = task.client, earlier.trigger, earlier.status
   local earliest, latest = client.service_clock:to_service(earlier.asked_at)

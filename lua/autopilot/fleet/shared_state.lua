@@ -316,7 +316,7 @@ function SharedState:note(key, given)
     return true
   end
   local ends = noted.cooldown_end_of(given, at, self.cooldown_length)
-  -- JSON has no infinity and no NaN, which the report of a user's operation may have: one report must not hold up others.
+  -- JSON has no infinity and no NaN, which a user's report may have: one report must not hold up the others.
   local left = math.max(0, (ends or at) - at)
   table.insert(hold.reports, {
     key = entry.key,
