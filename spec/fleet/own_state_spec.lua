@@ -101,6 +101,21 @@ describe("a user's own state", function()
     end)
   end
 
+  it("does not matter to a user's function what its arguments are", function()
+    local given = {
+      tenants = { "t1" },
+      state = new_state(),
+      arguments = function()
+        return 5
+      end,
+      operation = function(client, _, arguments)
+        assert.equal(5, arguments)
+        return sync(client)
+      end,
+    }
+    assert.equal("started", fleet_world.collect(world:fleet(given)).t1.outcome)
+  end)
+
   it("that raises frees the request's place, even if an operation catches the error", function()
     local state = new_state {
       note_posting = function()

@@ -67,6 +67,65 @@ describe("a place in a fleet", function()
     assert.are.same({ started = 6 }, world.outcomes(reports))
     assert.are.equal(0, fleet:progress().in_flight)
   end)
+
+  it("is freed if the HTTP layer raises and the caller waits for another tenant", function()
+    local w, has_ended = world.new(), false
+    local inner = w:transport()
+    local fleet = w:fleet {
+      tenants = world.names(2),
+      concurrency = 1,
+      operation = function(client, tenant)
+        if tenant == "t1" then
+          assert.is_false(pcall(client.sync, client))
+          while not has_ended do
+            coroutine.yield(w.time - world.start + 1)
+          end
+        end
+        local report, failure = client:sync()
+        has_ended = true
+        return report or failure
+      end,
+      transport = function(request)
+        if not has_ended and request.headers["Authorization"] == "Bearer token-t1" then
+          error "the wire is cut"
+        end
+        return inner(request)
+      end,
+    }
+    local reports = in_time(function()
+      return world.collect(fleet)
+    end)
+    assert.are.same({ started = 2 }, world.outcomes(reports))
+  end)
+
+  it("is not needed to refuse a request to a host that has not answered for too long", function()
+    local w = world.new()
+    local fleet = w:fleet {
+      tenants = world.names(60),
+      concurrency = 10,
+      spread = 60,
+      client = function(tenant)
+        local host = tonumber(tenant:match "%d+") % 2 == 0 and "dead" or "slow"
+        return { token = "token-" .. tenant, base_url = ("https://%s.example"):format(host) }
+      end,
+      transport = function(request)
+        local is_dead = request.url:find("dead", 1, true)
+        coroutine.yield(w.time - world.start + (is_dead and 1 or 50))
+        if is_dead then
+          local network = { stage = "connect", name = "CURLE_COULDNT_CONNECT", message = "refused" }
+          network.timeout, network.delivered = false, "no"
+          return nil, network
+        end
+        return { status = 204, headers = { ["request-id"] = "1" }, body = "" }
+      end,
+    }
+    local latest = 0
+    for _, report in fleet:run() do
+      local is_refused = (report.network or {}).name == "CIRCUIT_OPEN"
+      latest = is_refused and math.max(latest, report.elapsed) or latest
+    end
+    assert.is_true(latest > 0 and latest < 75, latest)
+  end)
 end)
 
 describe("a fleet's HTTP layer", function()
@@ -97,7 +156,31 @@ describe("a fleet's HTTP layer", function()
     end)
     assert.are.equal(4, count)
     assert.are.equal(4, #messages)
+    for _, message in ipairs(messages) do
+      assert.matches("the transport: 'timeout' must have 'connect' and 'total' in seconds", message)
+    end
     assert.are.equal(0, fleet:progress().in_flight)
+  end)
+
+  it("refuses a timeout of another type for a user's transport, too", function()
+    for _, timeout in ipairs { 5, "5", true, { connect = {} }, { total = "5" } } do
+      local w, message = world.new(), nil
+      local fleet = w:fleet {
+        tenants = { "t1" },
+        client = function()
+          return {
+            token = function(ask)
+              local request = { method = "GET", url = "https://a.example/", timeout = timeout }
+              message = select(2, pcall(ask.transport, request))
+              return nil, "none"
+            end,
+          }
+        end,
+      }
+      world.collect(fleet)
+      assert.matches("the transport: 'timeout' must have 'connect' and 'total' in seconds", message)
+      assert.are.same({}, w.requests)
+    end
   end)
 end)
 

@@ -48,6 +48,20 @@ describe("a report of a shared run", function()
     end
   end)
 
+  it("is written beside those of a user's operation with numbers that JSON has not", function()
+    for name, number in pairs { infinite = math.huge, unknown = 0 / 0 } do
+      local given = { subject = name }
+      local state, other = world:machine(given), world:machine(given)
+      take(state, { "a" })
+      state:note("a", { ok = true, operation = "operation", cooldown_remaining = number })
+      take(state, { "b" })
+      state:note("b", { ok = false, outcome = "cooldown", operation = "sync", retry_at = number })
+      assert.same({ true }, { state:flush() })
+      assert.same({ "a" }, take(other, { "a" }))
+      assert.is_true(other:known("a").ok)
+    end
+  end)
+
   it("is not overwritten by a disconnected machine", function()
     local one, other = world:machine(), world:machine()
     take(one, { "a" })

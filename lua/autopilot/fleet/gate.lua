@@ -78,7 +78,8 @@ end
 local function decide(gate, task, now)
   local gates, circuit, pace = gate.gates, gate.circuit, gate.pace
   local opened_at, opens_at = circuit.opened_at, math.max(pace.resume_at, circuit.retry_at)
-  if gate.under_way + 1 > pace.limit or (opened_at and gate.under_way > 0) then
+  local is_full = gates.under_way >= gates.most or gate.under_way + 1 > pace.limit
+  if is_full or (opened_at and gate.under_way > 0) then
     opens_at = math.huge -- when a request has ended
   end
   if opens_at <= now then
@@ -120,10 +121,11 @@ local function serve_one(gate, now)
   return is_decided
 end
 
---- Gives free places to waiting tasks, one to each host in turn.
+--- Gives free places to waiting tasks, one to each host in turn. Where a host has not answered for too long, its tasks
+-- need no place to be refused.
 function Gates:serve()
   local now, passed = self.fleet.clock(), 0
-  while passed < #self.hosts and self.under_way < self.most do
+  while passed < #self.hosts do
     self.turn = self.turn % #self.hosts + 1
     passed = serve_one(self.hosts[self.turn], now) and 0 or passed + 1
   end
@@ -142,7 +144,7 @@ function Gate:enter(task, now, deadline)
   local gates, queue = self.gates, self.queue
   if task.circuit and now < task.circuit.retry_at then
     return "TENANT_CIRCUIT_OPEN"
-  elseif gates.under_way < gates.most and queue.count == 0 then
+  elseif queue.count == 0 then
     local is_decided, refusal = decide(self, task, now)
     if is_decided then
       return refusal

@@ -38,13 +38,13 @@ local function look(fleet, task, seconds)
   end
 end
 
---- The report of a `sync` that an earlier process has requested; nil where the record shows none.
-local function sync_report(task, earlier, seconds, is_awaited)
+--- The report of a `sync` that an earlier process has requested, with the fields of the record; nil where that shows none.
+local function sync_report(task, earlier, seconds, given)
   local client, trigger, found = task.client, earlier.trigger, earlier.status
   local earliest, latest = client.service_clock:to_service(earlier.asked_at)
   if trigger < earliest then
     return nil
-  elseif is_awaited then
+  elseif given and given.wait then
     local waited, unfinished = client:wait { timeout = seconds } -- for the record's last trigger
     found = waited or unfinished
   else
@@ -59,14 +59,14 @@ end
 ---@param fleet autopilot.Fleet with a state that has the method `posted`
 ---@param task autopilot.fleet.Task
 ---@param seconds number? that the operation may take
----@param is_awaited boolean? a `sync` goes on until the sync has completed
+---@param given any the operation's arguments; a user's function may take other ones than a table
 ---@return autopilot.Report? report nil: the operation has to run
-return function(fleet, task, seconds, is_awaited)
+return function(fleet, task, seconds, given)
   local earlier, unread = look(fleet, task, seconds)
   if not earlier then
     return unread
   elseif fleet.operation_name == "sync" then
-    return sync_report(task, earlier, seconds, is_awaited)
+    return sync_report(task, earlier, seconds, given)
   end
   -- The trigger came after the earlier request, and so counts as ours, whatever the clocks show.
   task.client.memory:note_started(earlier.asked_at, nil, earlier.trigger, earlier.trigger)

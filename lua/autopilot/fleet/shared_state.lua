@@ -316,11 +316,13 @@ function SharedState:note(key, given)
     return true
   end
   local ends = noted.cooldown_end_of(given, at, self.cooldown_length)
+  -- JSON has no infinity and no NaN, which a user's report may have: one report must not hold up the others.
+  local left = math.max(0, (ends or at) - at)
   table.insert(hold.reports, {
     key = entry.key,
     report = noted.kept_of(given),
     is_refused = noted.is_refused(given),
-    cooldown = ends and ends - at,
+    cooldown = left < self.cooldown_length and left or self.cooldown_length,
   })
   hold.ok = hold.ok + (given.ok and 1 or 0)
   return true

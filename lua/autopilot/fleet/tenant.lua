@@ -77,7 +77,6 @@ local function sleep_of(fleet)
     if not task then
       return fleet.options.sleep(seconds)
     end
-    fleet.gates:leave(task)
     local wanted = seconds == seconds and clock + seconds or clock -- NaN: do not sleep
     local ends = math.min(wanted, task.deadline or math.huge, fleet.deadline or math.huge)
     -- After its end a task sleeps as short as possible. If it goes on for too long, it is given up.
@@ -213,7 +212,7 @@ local function operate(fleet, task)
   end
   local report, failure
   if fleet.state and fleet.state.posted and not fleet.only_reads then
-    report = resume(fleet, task, seconds, given and given.wait)
+    report = resume(fleet, task, seconds, given)
   end
   if not report then
     report, failure = fleet.operate(task.client, task.tenant, given)

@@ -10,6 +10,7 @@ local curl = require "autopilot.transport.curl"
 local dates = require "autopilot.base.dates"
 local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
+local protected_call = require "autopilot.base.protected_call"
 
 ---@class autopilot.fleet.Wire: autopilot.Drive
 ---@field is_cancelled boolean nothing more is sent
@@ -42,7 +43,7 @@ local function enter(self, gate, task, total)
   elseif self.is_cancelled then
     return "CANCELLED"
   elseif task.gate then
-    self.gates:leave(task) -- its last request has raised an error
+    self.gates:leave(task) -- a transport of the user sends this request for another one, which has the place
   end
   local asked_at, limit = self.options.clock(), task.deadline or math.huge
   if not task.knows_deadline then
@@ -114,13 +115,15 @@ local function post(self, attempt, prepared, send, task)
   return response, network
 end
 
---- Sends a request once it has a place, and reports the result to its gate. If that raises an error, the task keeps its
--- place until it sleeps, sends again or ends.
+--- Sends a request once it has a place, and reports the result to its gate.
 ---@param request { url: string, method: string }
 ---@param attempt autopilot.TransferAttempt its times are shortened to what is left
 ---@param send fun(wire: autopilot.fleet.Wire, attempt: autopilot.TransferAttempt, prepared: any) may yield and raise
 ---@param prepared any? nil: a transport of the user sends; it may say "not sent" of a request that was
 local function exchange(self, request, attempt, send, prepared)
+  if type(attempt.connect) ~= "number" or type(attempt.total) ~= "number" then
+    error("the transport: 'timeout' must have 'connect' and 'total' in seconds", 3)
+  end
   local task, gate = self.loop.current, self.gates:of(request.url)
   local refusal, left, sent_at = enter(self, gate, task, attempt.total)
   if refusal then
@@ -128,7 +131,11 @@ local function exchange(self, request, attempt, send, prepared)
   end
   attempt.connect, attempt.total = math.min(attempt.connect, left), left
   local act = attempt.token and request.method == "POST" and post or send
-  local response, network = act(self, attempt, prepared, send, task)
+  local is_fine, response, network = protected_call(act, self, attempt, prepared, send, task)
+  if not is_fine then
+    self.gates:leave(task) -- the caller may catch the error, and then wait for other tenants
+    error(response, 0)
+  end
   gate:learn(task, sent_at, lesson_of(self, task, attempt, response, network))
   self.gates:leave(task)
   return response, network
@@ -164,7 +171,8 @@ end
 ---@return function transport
 function Wire:wrap(inner)
   return function(request)
-    local attempt = merged(default_timeout, request.timeout)
+    local given = request.timeout or {}
+    local attempt = type(given) == "table" and merged(default_timeout, given) or {}
     attempt.token = (request.headers or {})["Authorization"]
     return exchange(self, request, attempt, function()
       local shorter = { connect = attempt.connect, total = attempt.total }
