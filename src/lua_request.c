@@ -93,7 +93,10 @@ static void set_text(lua_State *L, const char *name, char **member) {
 static void set_body(lua_State *L, struct prepared_request *request) {
     size_t length;
     const char *body = string_field(L, "body", &length);
-    if (body != NULL && byte_buffer_add(&request->body, body, length) != BYTE_BUFFER_OK) {
+    if (body == NULL) {
+        /* Without this libcurl would send the type of a form, though there is no body. */
+        check(L, prepared_request_add_header(request, "Content-Type", ""));
+    } else if (byte_buffer_add(&request->body, body, length) != BYTE_BUFFER_OK) {
         check(L, "not enough memory");
     }
 }

@@ -41,9 +41,9 @@ static const char *check_url(CURLU *url, bool *is_plaintext) {
     return is_allowed ? NULL : code == CURLUE_OUT_OF_MEMORY ? no_memory : bad_url;
 }
 
-/* Headers that libcurl would send: the first because of CURLOPT_ACCEPT_ENCODING, set below; for
- * long bodies the second; the type of a form, also without a body. */
-static const char *const unwanted[] = {"Accept-Encoding", "Expect", "Content-Type"};
+/* Headers that libcurl would send: the first because of CURLOPT_ACCEPT_ENCODING, set below, the
+ * second for long bodies. */
+static const char *const unwanted[] = {"Accept-Encoding", "Expect"};
 
 struct prepared_request *prepared_request_create(const char *method, const char *url,
                                                  const char **problem) {
