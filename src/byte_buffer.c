@@ -70,11 +70,11 @@ void byte_buffer_free(struct byte_buffer *buffer) {
     buffer->capacity = 0;
 }
 
-bool byte_buffer_copy(char **copy, const char *bytes, size_t length) {
-    *copy = malloc(length + 1);
+bool byte_buffer_copy(char **copy, const char *text) {
+    size_t size = strlen(text) + 1;
+    *copy = malloc(size);
     if (*copy != NULL) {
-        memcpy(*copy, bytes, length);
-        (*copy)[length] = '\0';
+        memcpy(*copy, text, size);
     }
     return *copy != NULL;
 }

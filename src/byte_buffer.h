@@ -31,8 +31,8 @@ void byte_buffer_clear(struct byte_buffer *buffer);
 /* Wipes and frees; the buffer is empty afterwards and may be used or freed again. */
 void byte_buffer_free(struct byte_buffer *buffer);
 
-/* Copies the bytes into new memory and adds a NUL. False when memory is short. */
-bool byte_buffer_copy(char **copy, const char *bytes, size_t length);
+/* Copies the text into new memory. False when memory is short. */
+bool byte_buffer_copy(char **copy, const char *text);
 
 /* Overwrites memory in a way that the compiler must not optimise away. */
 void byte_buffer_wipe(void *memory, size_t length);

@@ -9,7 +9,7 @@
  * False when memory is short. */
 static bool copy_variable(char **copy, const char *name) {
     const char *value = getenv(name);
-    return value == NULL || value[0] == '\0' || byte_buffer_copy(copy, value, strlen(value));
+    return value == NULL || value[0] == '\0' || byte_buffer_copy(copy, value);
 }
 
 /* Only OpenSSL and LibreSSL look certificates up by hashed name; others read all files. */

@@ -1,6 +1,5 @@
 /* core.request: a prepared request as a Lua object without methods, for transfer sets and threads
  * (lua/autopilot/types/core.lua). */
-#include "byte_buffer.h"
 #include "lua_support.h"
 
 #include <string.h>
@@ -84,10 +83,20 @@ static const char *string_field(lua_State *L, const char *name, size_t *length) 
     return text;
 }
 
-/* Copies the field; `length` as above. */
-static void set_text(lua_State *L, const char *name, char **member, size_t *length) {
-    const char *text = string_field(L, name, length);
-    if (text != NULL && !byte_buffer_copy(member, text, length != NULL ? *length : strlen(text))) {
+static void set_text(lua_State *L, const char *name, char **member) {
+    const char *text = string_field(L, name, NULL);
+    if (text != NULL && !byte_buffer_copy(member, text)) {
+        check(L, "not enough memory");
+    }
+}
+
+static void set_body(lua_State *L, struct prepared_request *request) {
+    size_t length;
+    const char *body = string_field(L, "body", &length);
+    if (body == NULL) {
+        /* Without this libcurl would send the type of a form, though there is no body. */
+        check(L, prepared_request_add_header(request, "Content-Type", ""));
+    } else if (byte_buffer_add(&request->body, body, length) != BYTE_BUFFER_OK) {
         check(L, "not enough memory");
     }
 }
@@ -147,10 +156,10 @@ static int create(lua_State *L) {
     check(L, problem);
     set_headers(L, request);
     set_limits(L, request);
-    set_text(L, "body", &request->body, &request->body_length);
-    set_text(L, "ca_file", &request->ca_file, NULL);
-    set_text(L, "ca_path", &request->ca_path, NULL);
-    set_text(L, "proxy", &request->proxy, NULL);
+    set_body(L, request);
+    set_text(L, "ca_file", &request->ca_file);
+    set_text(L, "ca_path", &request->ca_path);
+    set_text(L, "proxy", &request->proxy);
     const char *agent = string_field(L, "user_agent", NULL);
     if (agent != NULL) {
         /* Sent as a usual header: libcurl formats its own option for it twice. */

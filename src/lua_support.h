@@ -41,9 +41,6 @@ void lua_request_check_attempt(lua_State *L, int index, struct transfer_attempt 
 /* Pushes a new transfer object, zeroed, and returns what is in it. */
 struct transfer *lua_transfer_new(lua_State *L);
 
-/* The transfer at this index; raises for any other value. */
-struct transfer *lua_transfer_check(lua_State *L, int index);
-
 /* Each binding file adds its functions to the module table at the top of the stack. */
 void lua_functions_open(lua_State *L);
 void lua_secret_echo_open(lua_State *L);

@@ -17,12 +17,12 @@ struct transfer *lua_transfer_new(lua_State *L) {
     return lua_support_new_object(L, sizeof(struct transfer), transfer_type);
 }
 
-struct transfer *lua_transfer_check(lua_State *L, int index) {
+static struct transfer *check_transfer(lua_State *L, int index) {
     return luaL_checkudata(L, index, transfer_type);
 }
 
 static int is_finished(lua_State *L) {
-    lua_pushboolean(L, lua_transfer_check(L, 1)->finished);
+    lua_pushboolean(L, check_transfer(L, 1)->finished);
     return 1;
 }
 
@@ -94,7 +94,7 @@ static void push_network(lua_State *L, const struct transfer *transfer) {
 }
 
 static int result(lua_State *L) {
-    const struct transfer *transfer = lua_transfer_check(L, 1);
+    const struct transfer *transfer = check_transfer(L, 1);
     if (!transfer->finished) {
         return 0;
     }
@@ -111,7 +111,7 @@ static int result(lua_State *L) {
 }
 
 static int collect_transfer(lua_State *L) {
-    struct transfer *transfer = lua_transfer_check(L, 1);
+    struct transfer *transfer = check_transfer(L, 1);
     transfer_set_remove(transfer);
     transfer_free(transfer);
     return 0;
@@ -206,7 +206,7 @@ static int take(lua_State *L) {
 static int discard(lua_State *L) {
     enum { SET = 1, TRANSFER, KEPT };
     struct transfer_set **object = luaL_checkudata(L, SET, set_type);
-    struct transfer *transfer = lua_transfer_check(L, TRANSFER);
+    struct transfer *transfer = check_transfer(L, TRANSFER);
     lua_settop(L, TRANSFER);
     if (*object == NULL) {
         return 0; /* a set that is closed has given it up already */

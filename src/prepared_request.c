@@ -1,5 +1,4 @@
 #include "prepared_request.h"
-#include "byte_buffer.h"
 #include "ca_store.h"
 #include "platform.h"
 
@@ -42,9 +41,9 @@ static const char *check_url(CURLU *url, bool *is_plaintext) {
     return is_allowed ? NULL : code == CURLUE_OUT_OF_MEMORY ? no_memory : bad_url;
 }
 
-/* Headers that libcurl would send: the first because of CURLOPT_ACCEPT_ENCODING, set below; for
- * long bodies the second; the type of a form, also without a body. */
-static const char *const unwanted[] = {"Accept-Encoding", "Expect", "Content-Type"};
+/* Headers that libcurl would send: the first because of CURLOPT_ACCEPT_ENCODING, set below, the
+ * second for long bodies. */
+static const char *const unwanted[] = {"Accept-Encoding", "Expect"};
 
 struct prepared_request *prepared_request_create(const char *method, const char *url,
                                                  const char **problem) {
@@ -54,6 +53,7 @@ struct prepared_request *prepared_request_create(const char *method, const char 
         return NULL;
     }
     request->references = 1;
+    byte_buffer_init(&request->body, (size_t)-1);
     request->is_post = strcmp(method, "POST") == 0;
     request->http_version = CURL_HTTP_VERSION_NONE;
     request->url = curl_url();
@@ -96,7 +96,7 @@ void prepared_request_release(struct prepared_request *request) {
     curl_url_cleanup(request->url);
     free(request->ca_file);
     free(request->ca_path);
-    wipe_and_free(request->body, request->body_length); /* that of a sign-in has a secret */
+    byte_buffer_free(&request->body);
     wipe_and_free(request->proxy, request->proxy != NULL ? strlen(request->proxy) : 0);
     free(request);
 }
@@ -171,8 +171,8 @@ CURLcode prepared_request_configure(const struct prepared_request *request, CURL
     if (request->is_post) {
         SET(CURLOPT_UPLOAD_BUFFERSIZE, upload_buffer_size);
         SET(CURLOPT_POST, 1L);
-        SET(CURLOPT_POSTFIELDS, request->body != NULL ? request->body : "");
-        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_length);
+        SET(CURLOPT_POSTFIELDS, request->body.length > 0 ? request->body.bytes : "");
+        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.length);
     }
     /* Decodes a compressed answer that comes all the same; max_body still holds. */
     SET(CURLOPT_ACCEPT_ENCODING, "");

@@ -10,15 +10,16 @@
 #include <stddef.h>
 #include <curl/curl.h>
 
+#include "byte_buffer.h"
+
 struct prepared_request {
     long references; /* several threads may share it */
     bool is_post;
     bool is_plaintext;          /* http, which is allowed for loopback and link-local hosts only */
     CURLU *url;                 /* parsed once: libcurl would do it for every transfer */
     struct curl_slist *headers; /* those of every attempt; a transfer puts its own before them */
-    char *body;                 /* NULL: none */
-    size_t body_length;
-    char *ca_file; /* all of these: NULL for none */
+    struct byte_buffer body;    /* that of a sign-in has a secret */
+    char *ca_file;              /* all of these: NULL for none */
     char *ca_path;
     char *proxy;
     long http_version; /* CURL_HTTP_VERSION_... */

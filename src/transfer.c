@@ -147,8 +147,10 @@ void transfer_handle_free(struct transfer_handle *handle) {
 
 CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *handle) {
     CURL *easy = handle->easy;
-    CURLcode code =
-        handle->request != transfer->request ? configure(handle, transfer->request) : CURLE_OK;
+    CURLcode code = transfer->code;
+    if (code == CURLE_OK && handle->request != transfer->request) {
+        code = configure(handle, transfer->request);
+    }
     handle->transfer = transfer;
     handle->has_new_socket = handle->is_connected = false;
     handle->connection = 0;

@@ -91,7 +91,8 @@ void transfer_init(struct transfer *transfer, struct prepared_request *request,
                    const struct transfer_attempt *attempt);
 
 /* Gives the transfer an idle handle, and configures that for its request, if it is not yet. Not
- * CURLE_OK if libcurl refuses an option: the handle must then be freed. */
+ * CURLE_OK if the transfer cannot start, as when libcurl refuses an option: the handle must then be
+ * freed. */
 CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *handle);
 
 /* Records how the exchange ended, wipes the token, and returns the handle, which is then idle and

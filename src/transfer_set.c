@@ -115,9 +115,8 @@ static void check_by(struct transfer_set *set, double time) {
 
 void transfer_set_add(struct transfer_set *set, struct transfer *transfer) {
     struct transfer_handle *handle = take_handle(set, transfer->request);
-    CURLcode code = handle != NULL ? transfer->code : CURLE_OUT_OF_MEMORY;
+    CURLcode code = handle != NULL ? transfer_prepare(transfer, handle) : CURLE_OUT_OF_MEMORY;
     transfer->set = set;
-    code = code == CURLE_OK ? transfer_prepare(transfer, handle) : code;
     if (code == CURLE_OK) {
         connections_begin(&set->connections, transfer->request, handle->easy);
         bool is_added = curl_multi_add_handle(set->watch.multi, handle->easy) == CURLM_OK;

@@ -19,8 +19,8 @@ static struct prepared_request *prepare(const char *url, const char *user_agent,
     request->max_body = 1024 * 1024;
     bool made = prepared_request_add_header(request, "Accept", "application/json") == NULL &&
                 prepared_request_add_header(request, "User-Agent", user_agent) == NULL &&
-                byte_buffer_copy(&request->proxy, "", 0) &&
-                (ca_file == NULL || byte_buffer_copy(&request->ca_file, ca_file, strlen(ca_file)));
+                byte_buffer_copy(&request->proxy, "") &&
+                (ca_file == NULL || byte_buffer_copy(&request->ca_file, ca_file));
     if (!made) {
         prepared_request_release(request);
         return NULL;

@@ -25,7 +25,7 @@ static void sends_no_plain_http_through_a_proxy(void) {
     struct transfer_set *set = transfer_set_create(0, 0);
     struct prepared_request *request = request_to(&peer);
     CHECK(exchange(set, request, &peer) == 204);
-    CHECK(byte_buffer_copy(&request->proxy, "http://127.0.0.1:1", 18));
+    CHECK(byte_buffer_copy(&request->proxy, "http://127.0.0.1:1"));
     CHECK(exchange(set, request, &peer) == 204);
     peer_step(&proxy);
     CHECK(proxy.client_count == 0);
@@ -118,7 +118,7 @@ static void uses_a_named_proxy_whatever_the_environment_exempts(void) {
     peer_open(&proxy, "HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n");
     snprintf(url, sizeof url, "http://127.0.0.1:%d", proxy.port);
     struct prepared_request *request = request_for("https", "graph.example.test", 443);
-    CHECK(byte_buffer_copy(&request->proxy, url, strlen(url)));
+    CHECK(byte_buffer_copy(&request->proxy, url));
     CHECK(strcmp(ask_through(&proxy, request), "proxy") == 0);
     CHECK(strncmp(proxy.seen, "CONNECT graph.example.test:443 ", 31) == 0);
     prepared_request_release(request);

@@ -21,7 +21,7 @@ static void begin_handshake(int port) {
     thread = start();
     request = request_for("https", "127.0.0.1", port);
     if (bundle != NULL) {
-        CHECK(byte_buffer_copy(&request->ca_file, bundle, strlen(bundle)));
+        CHECK(byte_buffer_copy(&request->ca_file, bundle));
     }
     transfer_thread_submit(thread, request, &usual);
 }

@@ -116,6 +116,13 @@ describe("the request that the server sees", function()
     end
   end)
 
+  it("has the type of a form if it has a body, and the caller names no type", function()
+    local server = serving()
+    wire.transport() { method = "POST", url = server:url(), body = "a=b" }
+    local headers = server.requests[1].headers
+    assert.are.equal("application/x-www-form-urlencoded", headers["content-type"])
+  end)
+
   it("has the caller's headers and user agent", function()
     local server = serving()
     local transport = wire.transport { user_agent = "me/1" }
