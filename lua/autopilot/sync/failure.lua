@@ -26,8 +26,8 @@ local failure = {}
 ---@field since number when the first was sent, on the client's clock
 ---@field sent_last number when the last was sent, on the client's clock
 ---@field took number seconds after which the last one ended without an answer
----@field earliest number? `since` on the service's clock at the earliest, as that was known then
----@field ended number? when that was at the latest, on the service's clock, if that was known then
+---@field earliest number? the earliest that `since` can be on the service's clock, as known first; nil: not known
+---@field ended number? the latest time at which the last one ended, on the service's clock; nil: not known
 ---@field seen number? the latest stamp that is known to be from before them
 
 local lost_in_a_gateway = { [502] = true, [503] = true, [504] = true }
