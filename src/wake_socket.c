@@ -108,7 +108,7 @@ static bool begins_to_listen(struct wake_socket *wake) {
            listen(wake->listener, SOMAXCONN) == 0;
 }
 
-/* True when this process can connect to itself, and is recognised. */
+/* True when this process can connect to the socket's address, and the listener recognises it. */
 static bool is_reachable(const struct wake_socket *wake) {
     struct sockaddr_un address = address_of(wake->address);
     int client = new_socket();

@@ -142,7 +142,7 @@ end
 
 --- Reads the lease of a key.
 ---@param key string
----@return string? id nil when it is free
+---@return string? id of the lease; nil when the key is free, or the store failed
 ---@return number? seconds how long it lasts, from when it was taken or renewed last
 ---@return string? value as it is in the store
 ---@return string? message why the store failed
@@ -220,6 +220,7 @@ end
 ---@class autopilot.SeenLease
 ---@field id string
 ---@field ends number? the latest time at which it can end, on the clock of its set; nil if unknown
+---@field value string? in the store, as it was read last
 ---@field lease autopilot.Lease? if the holder is in this process; has a `result` after its release
 
 --- Reads the lease of a key into `seen`. True if the lease seen before is over.
@@ -234,26 +235,26 @@ local function poll(self, key, seen)
   return false
 end
 
---- Polls until the lease is over or waiting is useless; see `Leases:wait` for the results.
+--- Polls until the lease `seen` is over or waiting is useless. `given` and the result: as in `Leases:wait`.
 local function poll_until_over(self, key, seen, given)
   local sleep, now, lease = given.sleep or core.sleep, given.now or core.clock, seen.lease
   local began, clock_began = now(), core.clock()
-  local step, slept, renewals, renewed = first_step, 0, nil, nil
+  local step, slept, renewals, renewed_at = first_step, 0, nil, nil
   while true do
     local how = self.is_shared and "waiting" or state_of_holder(lease)
     if how ~= "waiting" then
       return how
     end
     -- The largest of three measurements, because the clock `now` may be set, or stand still.
-    local time = math.max(now() - began, core.clock() - clock_began, slept)
-    local left = given.seconds - time
+    local passed = math.max(now() - began, core.clock() - clock_began, slept)
+    local left = given.seconds - passed
     if left <= 0 then
       return "late"
     elseif not self.is_shared then
       if lease.renewals ~= renewals then
-        renewals, renewed = lease.renewals, time
+        renewals, renewed_at = lease.renewals, passed
       end
-      left = math.min(left, renewed + lease.seconds - time)
+      left = math.min(left, renewed_at + lease.seconds - passed)
     end
     local took = left > 0 and let_run(lease, sleep, math.min(step, left))
     if not took then

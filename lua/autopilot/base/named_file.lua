@@ -33,7 +33,7 @@ end
 
 --- Opens a file to read it; or nil and why it cannot be read.
 ---@param path string
----@param allow_pipe boolean?
+---@param allow_pipe boolean? a named pipe may be opened; the name of a descriptor always may
 ---@return file*?
 ---@return string? message
 function named_file.open(path, allow_pipe)

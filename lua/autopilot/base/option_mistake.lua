@@ -66,7 +66,7 @@ function mistake.suggestion(path, name, rules)
 end
 
 --- An option that does not exist; the first arguments are those of `suggestion`.
----@param given table? the options
+---@param given table? the options; a module of the library if its function was called with a colon
 ---@return string
 function mistake.name(path, name, rules, given)
   for _, module in pairs(package.loaded) do

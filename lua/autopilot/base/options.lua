@@ -79,6 +79,7 @@ end
 
 local check_fields -- forward: a rule with `fields` checks a table inside the table
 
+--- Returns the value, its default, or nil for neither; nil and a message if it is wrong, or required and missing.
 local function check_field(path, name, rule, value)
   if value == nil then
     value = rule.default

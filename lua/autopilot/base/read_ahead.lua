@@ -9,7 +9,7 @@ local compile = loadstring or load -- luacheck: ignore 113 (Lua 5.1 compiles a t
 -- Bytes that one call reads: more than any module has. A read of this size takes half the time of a read of `*a`.
 local longest = 65536
 
---- The text of a module's file, and the file's path. Nil when none of the places has one.
+--- The text of a module's file, and the file's path. Nil when none of the places has one, or it is empty or too long.
 local function read_module(name, places)
   local relative = name:gsub("%.", "/")
   for _, place in ipairs(places) do

@@ -136,8 +136,8 @@ local function add_pieces(pieces, text, length)
   end
 end
 
---- Makes a function that tells whether a text repeats a secret, or a part of a long one, in one of its readings. It
--- looks up pieces of the text in sets, so that no text and no secret makes it slow.
+--- Makes a function that tells whether a text, as it is, contains a reading of the secret, or a part of a long one.
+-- It looks up pieces of the text in sets, so that no text and no secret makes it slow.
 local function finder_of(secret)
   local blocks, parts, short = {}, {}, {}
   for _, form in ipairs(readings_of(secret)) do

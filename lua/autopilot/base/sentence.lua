@@ -87,7 +87,8 @@ function sentence.visible(text)
   return shown(text, math.huge)
 end
 
---- The text as one line: white space and ASCII control characters become single spaces.
+--- The first 16 KiB of a text as one line: white space and ASCII control characters become single spaces, and are
+-- removed at both ends.
 ---@param text string
 ---@return string
 function sentence.line(text)

@@ -207,19 +207,19 @@ local secret_variables = {
   "SYSTEM_ACCESSTOKEN",
 }
 
---- Returns the way to sign in that the options or the environment select, and its name in messages; nil if none
--- does, or if there is a ready token.
+--- Returns the way to sign in, a key of `ways`, and its name in messages. The options select it; without them, it is
+-- nil if there is a ready token; without that, the environment selects it, and it is nil if that selects none.
 local function choose_way(options, context)
-  local way, by = options.auth, options.auth and "--auth " .. options.auth
+  local way, chosen_by = options.auth, options.auth and "--auth " .. options.auth
   for _, sign in ipairs(signs) do
     local is_ready_token = sign.option == "token_file" and not way
     local is_proof = way == "refresh" and (sign.way == "secret" or sign.way == "certificate")
     if options[sign.option] and not is_ready_token and not is_proof then
       local option = "--" .. sign.option:gsub("_", "-")
       if way and way ~= sign.way then
-        refuse("%s does not go with %s", option, by)
+        refuse("%s does not go with %s", option, chosen_by)
       end
-      way, by = sign.way, by or option
+      way, chosen_by = sign.way, chosen_by or option
     end
   end
   if way and way ~= "env" then
@@ -229,7 +229,7 @@ local function choose_way(options, context)
   end
   for _, sign in ipairs(signs) do
     if sign.variable and context:variable(sign.variable) then
-      return sign.way, by or "signing in with " .. sign.variable
+      return sign.way, chosen_by or "signing in with " .. sign.variable
     end
   end
   return way and refuse(nothing_described)

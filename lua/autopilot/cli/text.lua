@@ -42,11 +42,11 @@ function text.read_time(typed, now)
 end
 
 --- Reads the time since when a sync counts. All times are Unix seconds.
----@param typed string a time; one ago counts back from `from`
----@param from number
+---@param typed string what `read_time` can read
+---@param from number the time that `now` means in `typed`, and that `-10m` counts back from
 ---@param now number by this machine's clock
 ---@return number? since
----@return string? complaint why it cannot be waited for, as the end of a sentence
+---@return string? complaint why that time is refused, as the end of a sentence
 function text.read_since(typed, from, now)
   local since = text.read_time(typed, from)
   if now < earliest_now then

@@ -242,7 +242,8 @@ local function ask(self, call, endpoint, method)
   return endpoint(self, call)
 end
 
---- Lets a request arrive at the service. Returns the answer.
+--- Processes a request that has arrived at the service. Returns the answer.
+---@param kind table of the fault that the request meets: an entry of `faults.kinds`, or empty
 local function arrive(self, call, route, kind)
   call.now, call.request_id = self:now(), self:made_up_guid()
   call.client_request_id = call.headers["client-request-id"] or call.request_id
@@ -260,9 +261,9 @@ local function arrive(self, call, route, kind)
   }
   self.requests[operation] = self.requests[operation] + 1
   self:note(event)
-  local replaced = kind.answer and kind.answer(call)
-  local response = replaced
-  if not replaced or call.fault.after then
+  local replacement = kind.answer and kind.answer(call)
+  local response = replacement
+  if not replacement or call.fault.after then
     local is_done
     is_done, response = pcall(ask, self, call, route[3], route[4])
     if not is_done and type(response) ~= "table" then
@@ -270,7 +271,7 @@ local function arrive(self, call, route, kind)
     end
   end
   event.tenant, event.status = call.tenant, response.status
-  return replaced or response
+  return replacement or response
 end
 
 --- Answers a request as the service and the network before it do.

@@ -72,24 +72,24 @@ function Gates:of(url)
 end
 
 --- Decides about the request of a task: gives it a place, or refuses it because its host has not answered for too
--- long. Else sets a timer for the time at which that may change although no request has ended.
----@return boolean is_decided
+-- long. Else it has to wait; a timer is set if a time is known at which this can be decided although no request ends.
+---@return boolean is_decided false: it has to wait
 ---@return "CIRCUIT_OPEN"? refusal
 local function decide(gate, task, now)
   local gates, circuit, pace = gate.gates, gate.circuit, gate.pace
-  local opened_at, opens_at = circuit.opened_at, math.max(pace.resume_at, circuit.retry_at)
+  local opened_at, free_at = circuit.opened_at, math.max(pace.resume_at, circuit.retry_at)
   local is_full = gates.under_way >= gates.most or gate.under_way + 1 > pace.limit
   if is_full or (opened_at and gate.under_way > 0) then
-    opens_at = math.huge -- when a request has ended
+    free_at = math.huge -- when a request has ended
   end
-  if opens_at <= now then
+  if free_at <= now then
     gates.under_way, gate.under_way = gates.under_way + 1, gate.under_way + 1
     task.gate = gate
     return true
   elseif opened_at and now - opened_at >= patience then
     return true, "CIRCUIT_OPEN"
   end
-  local moment = math.min(opens_at, opened_at and opened_at + patience or math.huge)
+  local moment = math.min(free_at, opened_at and opened_at + patience or math.huge)
   if moment < math.huge then
     gates.timers:set(gate, moment)
   end

@@ -31,7 +31,7 @@ SharedState.__index = SharedState
 ---@field read_at number Unix time at which it was taken
 ---@field handed_out table<string, boolean> keys of the tenants that `next` returns or has returned
 ---@field open integer number of the part's tenants in progress; at 0 the part is released
----@field reports { key: string, report: table, is_refused: boolean, cooldown: number? }[] to be written
+---@field reports { key: string, report: table, is_refused: boolean, cooldown: number }[] to be written; `cooldown`: seconds left
 ---@field ok integer how many of them are ok
 ---@field is_unsettled boolean a sync may have been requested for a tenant that has no report
 ---@field is_lost boolean? the lease ended, and another machine took the part
@@ -212,10 +212,10 @@ local function refill(self)
   end
 end
 
---- Returns the tenant to start next; nil if no tenant can be started now.
+--- Returns the tenant to start next; nil if none can be started now (`has_more` tells whether one may be later).
 ---@param list autopilot.fleet.Tenants
----@param is_late boolean the rest is to be returned without the database, as in a run that was replaced
----@return any tenant
+---@param is_late boolean the run is over: the rest is returned without the database, as in a run that was replaced
+---@return any tenant an item of the list, also one that is not a valid tenant
 function SharedState:next(list, is_late)
   local is_alone = is_late or self.is_replaced
   if #self.ready == 0 and is_alone then

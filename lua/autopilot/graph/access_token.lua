@@ -135,6 +135,7 @@ access_token.misfits = {
   },
 }
 
+--- The error with a code of `misfits`. The values go into its message, and those after the first into its hint.
 local function misfit(code, ...)
   local form, hint = access_token.misfits[code][1], access_token.misfits[code][2]
   return { code = code, message = form:format(...), hint = hint:format(select(2, ...)) }
@@ -165,7 +166,7 @@ end
 ---@param client autopilot.Client
 ---@param token string
 ---@param is_sync boolean false: the record is to be read
----@param is_vouched boolean? its provider has said that it has some time left
+---@param is_vouched boolean? its provider has returned a lifetime for it, so that its expiry is not checked
 ---@return table? answer in the shape of a report
 ---@return boolean? may_refresh a newer token may be without this fault
 function access_token.misfit(client, token, is_sync, is_vouched)

@@ -97,7 +97,7 @@ local function cancel_all(self)
   end
 end
 
---- Is the stepper, until no light thread waits or another stepper has replaced it.
+--- Runs as the stepper until no light thread waits or another stepper has replaced this one.
 local function step(self)
   local own = {}
   self.stepper = own
@@ -123,8 +123,8 @@ local function step(self)
   end
 end
 
---- Starts a timer as the stepper, unless there is a stepper. Where nginx has no timer left, or does not run it, the
--- light threads do a stepper's work themselves, each time that one of them wakes.
+--- Unless a stepper is alive, does its work once and starts a timer as the stepper. If nginx has no timer left, or does
+-- not run it, this is repeated whenever a light thread wakes, so that the light threads do the work.
 local function begin_stepping(self)
   if core.clock() >= self.lease then
     if self.mover.advance then
@@ -139,7 +139,7 @@ local function begin_stepping(self)
   end
 end
 
---- Sends one attempt and waits for its end.
+--- Sends one attempt and waits for its end, as any `autopilot.Drive`: returns a response, or a failure, or both.
 function Driver:run(prepared, attempt)
   local key, failure = self.mover:add(prepared, attempt)
   if not key then

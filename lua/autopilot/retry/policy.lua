@@ -105,8 +105,8 @@ local function list_or_table_message()
 end
 
 --- Reads the option `on` as it was given. A list becomes a table that names every outcome.
----@return any on
----@return autopilot.OptionRule rule what it must obey
+---@return any on that table, or what was given
+---@return autopilot.OptionRule rule what it must obey; refuses a table that is empty, or that has both a list and names
 local function read_on(on)
   if type(on) ~= "table" or options.is_callable(on) then
     return on, { type = { "table", "function" } }

@@ -121,7 +121,7 @@ local function new_wait(client)
   }
 end
 
---- The stored result, if this call has waited for its claim and has not read it yet.
+--- The stored result; nil if this call has not waited for the claim that it belongs to, or has read it before.
 local function new_result(client, state)
   local stored, looked_at = stored_result(client), state.looked_at
   local writer = stored.told_by or false
@@ -205,7 +205,8 @@ local function settle_for_other(requests, state)
   return join(requests, result)
 end
 
---- The answer that makes a request needless although this call has the claim; nil if there is none.
+--- Called when this call has taken the claim. Returns the answer that makes its request needless: a known refusal, or
+-- what follows from another call's request. Nil: the request is to be sent.
 local function found_meanwhile(requests, state)
   local client = requests.call.client
   local refusal = sync.known_refusal(requests.call)

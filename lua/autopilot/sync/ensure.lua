@@ -128,7 +128,8 @@ local function wait_out(self, answer, plan)
   end
 end
 
---- Asks for a sync.
+--- Asks for a sync, and waits for its end unless the call is a single pass. Returns the answer that ends the call; nil:
+-- the next step reads the record again.
 local function ask(self)
   local call, requests = self.call, self.requests
   wait.note(call, "sync", self.why or "no sync was triggered since then")
@@ -194,7 +195,8 @@ local function read_record(self)
   return answer
 end
 
---- Reads the record and takes the step that follows from it; an answer ends the call.
+--- Takes the step that follows from the record, which it reads unless `self.read` has it or a Retry-After has not
+-- passed yet. Returns the answer that ends the call; nil: another step follows.
 local function step(self)
   local call, requests, answer = self.call, self.requests, self.read
   local memory = call.client.memory

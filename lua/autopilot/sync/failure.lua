@@ -26,8 +26,8 @@ local failure = {}
 ---@field since number when the first was sent, on the client's clock
 ---@field sent_last number when the last was sent, on the client's clock
 ---@field took number seconds after which the last one ended without an answer
----@field earliest number? `since` on the service's clock at the earliest, as that was known then
----@field ended number? when that was at the latest, on the service's clock, if that was known then
+---@field earliest number? the earliest that `since` can be on the service's clock, as known first; nil: not known
+---@field ended number? the latest time at which the last one ended, on the service's clock; nil: not known
 ---@field seen number? the latest stamp that is known to be from before them
 
 local lost_in_a_gateway = { [502] = true, [503] = true, [504] = true }
@@ -69,9 +69,9 @@ local function counts(requests, stamp)
   return stamp > (open.seen or 0), stamp >= latest
 end
 
---- Reads the record once more if its stamp counts but is not certain. The read is timed two round trips
--- before `Date` would change to a new second if our request had been sent exactly at the stamp. If `Date`
--- shows that second already, the service's clock is further ahead, and the stamp is from before.
+--- Reads the record once more if its stamp counts but is not certain. Returns the second answer, or nil if there is
+-- none. If our request was sent exactly at the stamp, this read is sent two round trips before `Date` changes to a new
+-- second. If `Date` shows that second already, the service's clock is further ahead: the stamp is from before.
 local function look_closer(requests, read)
   local call, open, took = requests.call, requests.open, read.elapsed
   local it_counts, is_sure = counts(requests, read.last_manual_trigger)
@@ -80,8 +80,8 @@ local function look_closer(requests, read)
   end
   local options = call.client.options
   local passed = options.clock() - open.since
-  local shows = read.last_manual_trigger + passed + 2 * took
-  local seconds = math.ceil(shows) - shows
+  local service_time = read.last_manual_trigger + passed + 2 * took
+  local seconds = math.ceil(service_time) - service_time
   if seconds + 2 * took >= call:time_left() then
     return nil
   end
@@ -90,9 +90,10 @@ local function look_closer(requests, read)
   return not closer.outcome and closer or nil
 end
 
---- Finds out by the record whether a sync was triggered since the first of the open requests, of which there
--- must be one. If so, the client remembers it, and `requests.open` becomes nil.
----@return table read the answer to the newest read
+--- Finds out by the record whether a sync was triggered since the first of the open requests (`requests.open`, which
+-- must not be nil). If so, the client remembers that sync, and `requests.open` becomes nil.
+---@param read table the answer to a read that succeeded
+---@return table read that answer, or the one to a second read
 function failure.settle(requests, read)
   local open = requests.open
   read = look_closer(requests, read) or read
@@ -128,8 +129,9 @@ local function set_outcome(client, answer, name, seconds)
   client:set_retry(answer, seconds)
 end
 
---- Reads the record and completes the answer accordingly; `unread` is then true if the record could not be read after a
--- lost answer. Returns the report for the retry policy; nil: the request started a sync.
+--- Reads the record, and changes the answer to what it shows. If it could not be read, and the answer was lost, the
+-- answer's `unread` becomes true. Returns the report for the retry policy; nil: the request started a sync.
+---@param is_lost boolean false: the service refused the request, perhaps because an earlier one had started a sync
 local function look(requests, answer, is_lost)
   local client = requests.call.client
   local read = record.read_once(requests.call)
@@ -178,8 +180,9 @@ end
 
 --- Reads the record for another call, whose answer was lost and whose deadline left no time to read it.
 ---@param result autopilot.SharedAnswer its answer is changed to what the record shows
----@param seen number? the latest trigger time known when the wait for it began
----@return boolean is_its_answer false: the other call started no sync, and this call has to send a request
+---@param seen number? the latest trigger time that was known when this call began to wait for the other
+---@return boolean is_answered true: `result.answer` is this call's answer too; false: the other call started no
+-- sync, and this call has to send a request
 function failure.look_for_another(requests, result, seen)
   local own, answer, delivered = requests.open, result.answer, requests.delivered
   local others =

@@ -124,7 +124,8 @@ local function is_passing(answer, state)
   return outcome.of(answer).is_passing or false
 end
 
---- The outcome of the sync that is waited for, by the record; nil while it shows none.
+--- How the sync that is waited for has ended, by the record `found`: `completed` or `sync_failed`; nil: it does not
+-- show an end yet.
 local function judge(memory, found, state)
   local trigger = record.covering_trigger(found, state.since, memory)
   state.trigger = state.trigger or trigger -- a later one may follow before this one is seen to end
@@ -152,13 +153,14 @@ end
 --- Waits until a sync triggered at or after `since` has completed.
 ---@param call autopilot.Call with a deadline
 ---@param since number? a moment of the client's clock; nil: the last one that was triggered
----@param last_read table? an answer from just before, which tells the status until a read, a second later, succeeds
+---@param last_answer table? from just before, to a read or a sync request: is used as the last read's until a read
+-- succeeds, and the first read is a second later; nil: the record is read at once
 ---@return table answer with outcome `completed`, `sync_failed`, `timed_out` or a read's failure
-function wait.await(call, since, last_read)
+function wait.await(call, since, last_answer)
   local client, answer = call.client, nil
-  local state = { since = since, token_errors = 0, last_read = last_read }
+  local state = { since = since, token_errors = 0, last_read = last_answer }
   local interval, seconds = first_interval, nil
-  if last_read then
+  if last_answer then
     interval, seconds = 2 * first_interval, first_interval
   end
   while true do

@@ -46,8 +46,8 @@ local function watched(lease, ask)
   })
 end
 
---- Fetches, and passes the results to those who wait for the lease, if there is one: up to three values, the
--- `refused` token that was known, and whether it `lacked_time`. An error that is raised becomes nil and a message.
+--- Calls `fetch`, and returns up to three values of it; nil and a message if it raised an error. Those who wait for the
+-- lease, if there is one, get these values, the `refused` token of `ask`, and whether the fetch `lacked_time`.
 local function run(fetch, ask, lease)
   local ok, first, second, third = protected_call(fetch, lease and watched(lease, ask) or ask)
   if not ok then
@@ -76,7 +76,7 @@ end
 ---@param key string
 ---@param ask autopilot.TokenAsk
 ---@param fetch fun(ask: autopilot.TokenAsk): any, any, any
----@param known any? what can be used still: it is returned, and not waited, while another one fetches
+---@param known any? a result that can still be used: it is returned at once if another one is fetching
 ---@return any first, any second, any third
 return function(leases, key, ask, fetch, known)
   local is_shared = leases.is_shared
@@ -92,7 +92,7 @@ return function(leases, key, ask, fetch, known)
     end
     if how == "late" and not is_shared then
       return nil, "the deadline passed while another was fetching the token"
-    elseif how ~= "over" and how ~= "stuck" then -- the lease is held here, or a wait is of no use
+    elseif how ~= "over" and how ~= "stuck" then -- this call has the lease, or waiting is useless
       return run(fetch, ask, lease)
     end
     local results = not is_shared and seen and seen.lease and seen.lease.result

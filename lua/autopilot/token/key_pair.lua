@@ -69,15 +69,15 @@ local function password_of(passphrase)
   return passphrase:gsub(character, utf16_character) .. "\0\0"
 end
 
---- The key of a block; raises where the passphrase is wrong. The file of PKCS #12 has the checksum that OpenSSL wants.
--- One round of its key derivation (RFC 7292 appendix B) is enough, because the file is never written.
+--- Decrypts the key of a block by means of a PKCS #12 file; raises where the passphrase is wrong. OpenSSL wants a
+-- checksum in the file. One round derives its key (RFC 7292 appendix B): enough, because the file is never written.
 local function open_pkcs8(block, passphrase)
   local content = sequence(data_of(sequence(sequence(encrypted_key, element(0xA0, block.der)))))
   local salt, password = ("s"):rep(8), password_of(passphrase)
   local length = math.ceil(#password / 64) * 64
-  local filled = password:rep(math.ceil(length / #password)):sub(1, length)
-  local key = openssl.digest.new("sha1"):final(("\3"):rep(64) .. salt:rep(8) .. filled)
-  local checksum = openssl.hmac.new(key, "sha1"):final(content)
+  local repeated = password:rep(math.ceil(length / #password)):sub(1, length)
+  local mac_key = openssl.digest.new("sha1"):final(("\3"):rep(64) .. salt:rep(8) .. repeated)
+  local checksum = openssl.hmac.new(mac_key, "sha1"):final(content)
   local mac = sequence(sequence(sequence(sha1), element(0x04, checksum)), element(0x04, salt))
   local file = sequence("\2\1\3", data_of(content), mac)
   return (openssl.pkcs12.parse(file, passphrase))

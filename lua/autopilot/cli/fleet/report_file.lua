@@ -112,8 +112,8 @@ local function throughput(counted)
   return ("%.1f tenants a minute"):format(processed / seconds * 60)
 end
 
---- Names the user and the machine that ran it; nil if neither is known. cron sets LOGNAME only, and shells do not pass
--- HOSTNAME on.
+--- The names of the user and of this machine as one text; nil if neither is known. cron sets LOGNAME only, and shells
+-- do not pass HOSTNAME on.
 local function user_and_machine(context)
   local name = context:variable "USER" or context:variable "LOGNAME" or context:variable "USERNAME"
   local machine = context:variable "HOSTNAME" or context:variable "COMPUTERNAME"
