@@ -191,6 +191,27 @@ describe("autopilot.base.redact.text", function()
     end
   )
 
+  it("withholds a text with one whose encoded characters are encoded in part themselves", function()
+    local secret = "0Ct36ng84~a;ghnehhyy"
+    local function in_digits(form, begin, rest, finish)
+      local function encoded(digit)
+        return rest:format(digit:byte())
+      end
+      return (
+        secret:gsub(".", function(character)
+          return begin .. form:format(character:byte()):gsub("%w", encoded) .. finish
+        end)
+      )
+    end
+    for _, text in ipairs {
+      in_digits("%d", "&#", "%c", "&#x3b;"),
+      in_digits("%04x", "\\u", "\\u%04x", ""),
+      in_digits("%02x", "\\x", "\\x%02x", ""),
+    } do
+      assert.equal("[redacted]", redact.text("'" .. text .. "'", { secret }), text)
+    end
+  end)
+
   it("reads a reference to a character that does not exist as it is", function()
     for _, digits in ipairs { "110000", "ffffffffffffffff", "fffffffffffffffffffffffe" } do
       local text = "a&#x" .. digits .. ";b"

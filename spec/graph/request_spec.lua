@@ -118,10 +118,38 @@ describe("autopilot.client: the service's ids for its support", function()
     local client = require("autopilot").client {
       token = "t",
       transport = function()
-        return { status = 204, headers = {}, timings = { total = 0.5, note = "Bearer t" } }
+        local timings = { total = 0.5, tls = "Bearer t", note = "Bearer t" }
+        return { status = 204, headers = {}, timings = timings }
       end,
     }
     assert.same({ total = 0.5 }, assert(client:sync()).timings)
+  end)
+
+  it("come with whether the time was over, whatever a transport says instead", function()
+    local client = require("autopilot").client {
+      token = "t",
+      transport = function()
+        return nil, { stage = "connect", timeout = "Bearer t", delivered = "no" }
+      end,
+      retry = false,
+    }
+    assert.is_true(select(2, client:sync()).network.timeout)
+  end)
+
+  it("reads a header that a transport returns as a number", function()
+    local answer
+    local client = require("autopilot").client {
+      token = "t",
+      transport = function()
+        return answer
+      end,
+      retry = false,
+    }
+    answer = { status = 302, headers = { location = 5 } }
+    assert.equal("redirected", select(2, client:sync()).outcome)
+    answer = { status = 429, headers = { ["retry-after"] = 5 } }
+    local failure = select(2, client:sync())
+    assert.same({ "throttled", 5 }, { failure.outcome, failure.retry_after })
   end)
 
   it("takes the request id from the body where no header has it", function()

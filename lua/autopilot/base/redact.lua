@@ -42,7 +42,8 @@ local function escaped_character(letter, digits)
   elseif letter == "x" and #digits >= 2 then
     return string.char(tonumber(digits:sub(1, 2), 16)) .. digits:sub(3)
   end
-  return (controls[letter] or letter) .. digits
+  local is_begun = letter == "u" or letter == "x" -- the rest may follow, encoded itself
+  return not is_begun and (controls[letter] or letter) .. digits or nil
 end
 
 local function unescaped(text)
@@ -52,6 +53,11 @@ end
 --- Backslashes in a row count as one: JSON inside JSON doubles them.
 local function with_one_backslash(text)
   return (text:gsub("\\+", "\\"))
+end
+
+--- As `sentence.decode_references`, but only those with a semicolon: behind `&#3` the rest may follow, encoded itself.
+local function whole_references(text)
+  return (text:gsub("&#?%w+;", sentence.decode_references))
 end
 
 --- A form writes blanks as plus signs.
@@ -80,6 +86,7 @@ local simplifiers = {
   percent_decoded,
   with_blanks,
   sentence.decode_references,
+  whole_references,
   squeezed,
   untagged,
 }

@@ -87,7 +87,7 @@ function answers.network(client, failure)
     stage = client:clean(failure.stage, longest_id) or (unsent and "connect" or "receive"),
     name = client:clean(failure.name, longest_id),
     message = type(failure.message) == "string" and client:clean(failure.message) or "",
-    timeout = failure.timeout or false,
+    timeout = failure.timeout and true or false,
     delivered = unsent and "no" or "unknown",
   }
 end

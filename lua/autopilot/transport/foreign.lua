@@ -37,24 +37,27 @@ local function is_of_intermediary(response)
   return response.intermediary
 end
 
+local phases = { "name_lookup", "connect", "tls", "first_byte", "total" }
+
 --- A response of our own with all its fields.
 local function completed(response)
-  local version, timings = response.http_version, response.timings
+  local version, timings, headers = response.http_version, {}, {}
+  for name, value in pairs(response.headers or {}) do
+    headers[name] = tostring(value) -- a number is read as its text
+  end
+  for _, phase in ipairs(type(response.timings) == "table" and phases or {}) do
+    local seconds = response.timings[phase]
+    timings[phase] = type(seconds) == "number" and seconds or nil
+  end
   local is_version = type(version) == "string" and #version <= 16 and version:find "^[%w./]+$"
   return {
     status = response.status,
     http_version = is_version and version or nil,
-    headers = response.headers or {},
+    headers = headers,
     body = response.body or "",
     sends = response.sends or 1,
     intermediary = is_of_intermediary(response),
-    timings = type(timings) == "table" and timings.total and {
-      name_lookup = timings.name_lookup,
-      connect = timings.connect,
-      tls = timings.tls,
-      first_byte = timings.first_byte,
-      total = timings.total,
-    } or nil,
+    timings = timings.total and timings or nil,
   }
 end
 
