@@ -39,6 +39,7 @@ local sentence = lazy "autopilot.base.sentence"
 ---@field package last_token string? the last token that was obtained
 ---@field package facts table? what the token that was looked at last says of itself
 ---@field package secrets string[] what must not get into a report: the tokens sent last
+---@field package redacted (fun(text: string): string)? takes them out of a text
 ---@field package clean_text string? a text that is known to contain no secret
 ---@field package service_clock autopilot.ServiceClock
 ---@field package memory autopilot.TenantMemory
@@ -97,7 +98,7 @@ function Client:close()
   self.static_token, self.token_provider, self.last_token = false, nil, nil
   self.facts = nil
   if self.under_way == 0 then
-    self.secrets = {}
+    self.secrets, self.redacted = {}, nil
   end
   if self.owns_transport then
     self.transport:close()
@@ -126,7 +127,7 @@ end
 function Client:hide(token)
   local facts, before = self.facts, self.secrets[1]
   self.tenant_id = facts and facts.token == token and facts.tenant_id or false
-  self.secrets, self.clean_text = { token, before }, nil
+  self.secrets, self.redacted, self.clean_text = { token, before }, nil, nil
 end
 
 --- Makes a foreign text fit for a report or an event: one line of visible characters, of limited
@@ -141,7 +142,8 @@ function Client:clean(text, longest)
     return text
   end
   -- Redacted before it is cut: the rest of an encoded secret might not be recognized.
-  text = redact.prepare(self.secrets)(sentence.clean(text, math.huge))
+  self.redacted = self.redacted or redact.prepare(self.secrets)
+  text = self.redacted(sentence.clean(text, math.huge))
   return text and sentence.clean(text, longest)
 end
 
