@@ -79,7 +79,16 @@ local function bare(text)
   return (squeezed(text):gsub("[+\\]", ""))
 end
 
--- Each undoes one layer of one encoding, or leaves out what may be between characters, or within an encoded one.
+-- Blanks and invisible characters, which may be between others or within an encoded one, are left out of each reading,
+-- or of none: mixed, the readings would be four times as many.
+local squeezers = {
+  function(text)
+    return text
+  end,
+  squeezed,
+}
+
+-- Each undoes one layer of one encoding, or leaves out tags, which may be between characters as well.
 local simplifiers = {
   unescaped,
   with_one_backslash,
@@ -87,7 +96,6 @@ local simplifiers = {
   with_blanks,
   sentence.decode_references,
   whole_references,
-  squeezed,
   untagged,
 }
 
@@ -105,12 +113,14 @@ local function readings_of(text)
       room = room - #reading
     end
   end
-  add(text)
   local done = 0
-  while done < #readings and room > 0 do
-    done = done + 1
-    for _, simplify in ipairs(simplifiers) do
-      add(simplify(readings[done]))
+  for _, squeeze in ipairs(squeezers) do
+    add(squeeze(text))
+    while done < #readings and room > 0 do
+      done = done + 1
+      for _, simplify in ipairs(simplifiers) do
+        add(squeeze(simplify(readings[done])))
+      end
     end
   end
   local is_all = done == #readings
