@@ -110,7 +110,7 @@ local function wait_out(self, answer, plan)
     return refuse(call, answer, name, seconds)
   end
   local is_over
-  if answer.sync_status == "in_progress" then
+  if name == "in_progress" and answer.sync_status == name then
     wait.note(call, "wait", "a sync is in progress that was triggered before")
     is_over = pause(self, answer)
   else
