@@ -76,8 +76,8 @@ end
 
 --- Reads challenges from a position on, until one of the scheme Bearer requires claims. Where a parameter is
 -- repeated, against the RFC, the first one counts: text appended to a value cannot change what it said.
----@return string? request JSON: those claims, and this client's capability; nil: none was found
----@return integer? position of a malformed part, where reading ended; nil: there is none
+---@return string? request JSON: those claims, and this client's capability; nil: no challenge requires claims
+---@return integer? position at which reading ended because the text is malformed; nil: the text was read to its end
 local function first_request(text, position)
   local is_bearer = false
   while true do

@@ -36,7 +36,8 @@ local hidden = {
   "\243\160[\128\129][\128-\191]", -- U+E0000 to U+E007F
 }
 
---- The character at a position in bytes that are not ASCII; U+FFFD where there is none. And the position behind it.
+--- Returns the character of UTF-8 that starts at a position, or U+FFFD if the bytes there are not valid; and the
+-- position of the next character. The bytes must not be ASCII.
 local function character_at(bytes, position)
   for _, pattern in ipairs(valid) do
     local character = bytes:match(pattern, position)

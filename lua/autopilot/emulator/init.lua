@@ -185,8 +185,8 @@ function Emulator:inject(fault)
   table.insert(self.injected, faults.check("autopilot.emulator:inject", fault, 2))
 end
 
---- Removes the fault for a request from the list and returns it; else asks the function `faults` for one. Returns an
--- empty table when there is none.
+--- Returns the fault for a request, or an empty table for a request without a fault. An injected fault is removed from
+-- the list; without one, the function `faults` is called.
 function Emulator:next_fault(operation, request)
   for index, fault in ipairs(self.injected) do
     if fault.on == nil or fault.on == operation then

@@ -171,9 +171,9 @@ end
 -- Beside `az.cmd` there is an `az` without an ending, for Unix shells.
 local windows_endings = { ".cmd", ".exe", "" }
 
---- The file of a program on Windows: of the folders in PATH, for a name without a folder. The shell would look into
--- the current folder first, where another user may have put a program of that name. Nil when there is none, or when
--- its name means something in quotes.
+--- Returns the path of a program on Windows. A name without a folder is searched for in the folders of PATH only: the
+-- shell would search the current folder first, where another user may have put a program of that name. Returns nil if
+-- the program was not found, or if its path has characters that the shell interprets even in quotes.
 local function find_on_windows(program)
   local folders = program:find "[\\/:]" and ";" or os.getenv "PATH" or ""
   for folder in (folders .. ";"):gmatch '"?([^;"]*)"?;' do
