@@ -19,6 +19,7 @@ static struct prepared_request *prepare(const char *url, const char *user_agent,
     request->max_body = 1024 * 1024;
     bool made = prepared_request_add_header(request, "Accept", "application/json") == NULL &&
                 prepared_request_add_header(request, "User-Agent", user_agent) == NULL &&
+                prepared_request_add_header(request, "Content-Type", "") == NULL && /* no body */
                 byte_buffer_copy(&request->proxy, "") &&
                 (ca_file == NULL || byte_buffer_copy(&request->ca_file, ca_file));
     if (!made) {
