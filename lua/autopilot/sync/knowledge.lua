@@ -108,10 +108,15 @@ function TenantMemory:cooldown_left(now)
   return left > 0 and math.min(left, interval) or nil
 end
 
---- When the cooldown of the last sync ends or has ended; nil if no sync is known.
+--- When the cooldown of the latest sync ends or has ended; nil if no sync is known.
 ---@return number? seconds the service's clock
 function TenantMemory:cooldown_until()
-  return self.known and self.cooldown > 0 and self.known.latest + interval_of(self) or nil
+  local fact = self:latest_fact()
+  if not fact or self.cooldown == 0 then
+    return nil
+  end
+  local _, refused_at = self.service_clock:to_service(fact.triggered_at)
+  return (fact.latest or refused_at) + interval_of(self)
 end
 
 -- ---- Learning a cooldown other than the configured one ------------------------------------------------
