@@ -224,7 +224,7 @@ local function found_meanwhile(requests, state)
 end
 
 local hint_of_late = "Another request for this tenant is under way. Its answer was not waited for "
-  .. "any longer, and nothing was sent for this call."
+  .. "any longer, and no further one was sent."
 
 --- The answer while another call's request is still under way.
 local function in_progress(requests, ends)
