@@ -136,6 +136,17 @@ describe("autopilot.retry.run", function()
     assert.same({ 1, 2 }, calls)
   end)
 
+  it("does not sleep past the deadline with a policy of the caller's own either", function()
+    local world = new_world { deadline = 6 }
+    local own = {
+      decide = function()
+        return 6
+      end,
+    }
+    local _, report, why = retry.run(own, (failing { busy }), world.injected)
+    assert.same({ busy, "deadline", {} }, { report, why, world.slept })
+  end)
+
   it("counts the time of the attempts against the deadline and max_elapsed", function()
     for _, limit in ipairs { "deadline", "max_elapsed" } do
       local world = new_world()

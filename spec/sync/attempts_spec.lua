@@ -184,6 +184,18 @@ describe("autopilot.client: a Retry-After", function()
     assert.equal(60, failure.retry_after)
     assert.equal(0, #world.slept)
   end)
+
+  it("beyond the deadline ends them with a policy of the caller's own", function()
+    local world = virtual_world.new()
+    local own = {
+      decide = function()
+        return 60
+      end,
+    }
+    local failure = failure_of(world, { { status = 500 } }, { retry = own }, { deadline = 60 })
+    assert.equal("deadline", failure.gave_up)
+    assert.equal(0, #world.slept)
+  end)
 end)
 
 describe("autopilot.client: a deadline", function()
