@@ -97,6 +97,25 @@ describe("autopilot.client: closed while it waits for a sync, it sleeps no more"
   end
 end)
 
+describe("autopilot.client: closed by its event handler before a retry", function()
+  it("does not sleep", function()
+    local world, client = virtual_world.new(), nil
+    client = world:scripted({ { status = 503 } }, {
+      recover = false,
+      on_event = function(event)
+        if event.type == "retry" then
+          client:close()
+        end
+      end,
+    })
+    local report, failure = client:sync()
+    assert.is_nil(report)
+    assert.equal("unavailable", failure.outcome)
+    assert.equal("not_retryable", failure.gave_up)
+    assert.same({}, world.slept)
+  end)
+end)
+
 describe("autopilot.client: closed by another coroutine while its store answers", function()
   for _, options in ipairs { {}, { force = true } } do
     it("sends nothing, with force = " .. tostring(options.force), function()

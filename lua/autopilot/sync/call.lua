@@ -67,11 +67,13 @@ end
 
 -- ---- Time --------------------------------------------------------------------------------------------
 
---- Sleeps, and remembers when the sleep is due to end. Thousands of calls may sleep at the same time, so a
--- tail call saves a stack frame for each.
+--- Sleeps, and remembers when the sleep is due to end; a closed client does not sleep. Thousands of calls may sleep at
+-- the same time, so a tail call saves a stack frame for each.
 function Call:sleep(seconds)
-  self.slept_until = self:now() + seconds
-  return self.client.options.sleep(seconds)
+  if not self.client.is_closed then
+    self.slept_until = self:now() + seconds
+    return self.client.options.sleep(seconds)
+  end
 end
 
 --- The current time; not earlier than the due end of the last sleep, which may have returned slightly early. Closing the
