@@ -175,7 +175,9 @@ end
 ---@package
 function Client:refresh_retry(answer)
   local rest = answer.free_at and answer.free_at - self.options.clock()
-  self:set_retry(answer, rest and rest > 0 and rest or nil)
+  if rest and rest < answer.retry_after - 0.001 then
+    self:set_retry(answer, rest > 0 and rest or nil)
+  end
 end
 
 return Client

@@ -131,13 +131,6 @@ local function decide(call, number, delay, judged)
   })
 end
 
---- The answer of an attempt before the last one: nothing was sent for the last, so that the answer says more.
-local function last_of(client, previous, reason)
-  client:refresh_retry(previous)
-  previous.gave_up = reason
-  return previous
-end
-
 ---@class autopilot.Attempted what is attempted, and repeated as the retry policy says
 --- Makes one attempt, `delay` seconds after the one before. Returns the answer; after a failure that may be retried
 --- also the report for the policy.
@@ -154,7 +147,8 @@ function Call:attempt(task)
   while true do
     local answer, judged = task:try(number, delay)
     if previous and is_too_late(self, answer) then
-      return last_of(client, previous, "deadline")
+      previous.gave_up = "deadline" -- nothing was sent for the last attempt, so that the one before says more
+      return previous
     elseif not judged or answer.mistake or answer.gave_up or self.is_single_pass then
       return answer
     end
@@ -175,7 +169,8 @@ function Call:attempt(task)
     answer, judged = nil, nil -- luacheck: ignore 311 (saves memory: thousands may sleep)
     self:sleep(delay)
     if client.is_closed then
-      return last_of(client, previous, "not_retryable")
+      previous.gave_up = "not_retryable"
+      return previous
     end
   end
 end

@@ -284,7 +284,6 @@ function failure.sum_up(requests, answer)
     return answer
   elseif last and answer.delivered == "yes" then
     last.delivered, last.gave_up = "yes", answer.gave_up
-    requests.call.client:refresh_retry(last)
     return last
   end
   answer.outcome, answer.answered_by, answer.hint = "interrupted", nil, nil

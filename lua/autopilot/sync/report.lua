@@ -149,6 +149,7 @@ function report.finish(call, answer, attempts)
   local client, row = call.client, outcome.all[answer.outcome]
   answer.tenant_id = answer.tenant_id or client.tenant_id or nil
   answer.tenant = client.tenant or answer.tenant_id
+  client:refresh_retry(answer)
   if answer.retry_after and not answer.retry_at then -- a token endpoint's, which does not delay requests to the service
     client:set_retry(answer, answer.retry_after)
   elseif not answer.retry_after and row and row.exit > 0 then

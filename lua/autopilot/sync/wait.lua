@@ -142,7 +142,6 @@ local hint_of_none = "No such sync was triggered, as far as the record tells: as
 local function timed_out(call, answer, state)
   local client = call.client
   answer = state.last_read or answer or {}
-  client:refresh_retry(answer)
   local shows_none = state.has_read and record.shows_none(answer, state.since, client.memory)
   -- If no read has succeeded, the answer is a failed one, whose hint tells why.
   answer.hint = shows_none and hint_of_none or outcome.hint_of(answer)
