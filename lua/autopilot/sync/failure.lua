@@ -242,7 +242,7 @@ local function after_request(requests, answer, seen)
   local judged, now = recover(requests, answer, seen), client.options.clock()
   -- A 429 without Retry-After gets the end of the cooldown, if an earlier answer or the record shows it.
   if judged and answer.outcome == "cooldown" and memory:known_end() > now then
-    client:set_retry(answer, memory:cooldown_left(now))
+    client:set_retry(answer, select(2, memory:refusal(now)))
   end
   return judged
 end
