@@ -279,8 +279,7 @@ local function decide(settings, is_retried, assumed_waits, question)
   return delay
 end
 
---- Asks a policy, and takes a token of its budget for the attempt that it allows. The policy may be the caller's own,
--- which need not heed the deadline.
+--- Asks a policy, which may be the caller's own, and takes a token of its budget for the attempt that it allows.
 ---@param asked autopilot.RetryPolicy
 ---@param question autopilot.RetryQuestion with `clock`
 ---@return number? delay

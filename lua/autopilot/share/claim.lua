@@ -265,7 +265,7 @@ local function wait(requests, state)
 end
 
 --- Called right before a request would be sent, when its token is known.
----@return table? answer instead of a request; nil: send it
+---@return table? answer instead of a request; nil: send it, unless the client was closed
 function TenantStore:gate(requests)
   local client, seconds = self.client, self.client.options.timeout.total
   if renew(requests, seconds) then
@@ -288,7 +288,6 @@ function TenantStore:gate(requests)
       return instead
     end
   end
-  return nil -- nothing is sent by a client that was closed
 end
 
 return TenantStore

@@ -54,9 +54,9 @@ local function sleep(call, seconds, state, read)
   return not client.is_closed and call:time_left() > 0
 end
 
---- Completes a read's answer as the refusal that a request would meet.
+--- Completes a read's answer as the refusal that a request would meet, or as the failed sync that it shows.
 local function refuse(call, answer, name, seconds)
-  answer.outcome, answer.answered_by = name, "client"
+  answer.outcome, answer.answered_by = answer.outcome or name, "client"
   call.client:set_retry(answer, seconds)
   local why = call.client.is_closed and "not_retryable" or "deadline"
   answer.gave_up = not call.is_single_pass and why or nil
@@ -220,11 +220,7 @@ local function step(self)
     -- Where a request may have started a sync, and the record does not tell, another may start a second one.
     return requests.open and not answer.trigger_known and requests.last_answer or ask(self, why)
   end
-  local ended = wait_out(self, answer, plan)
-  if ended and plan.has_failed then
-    ended.outcome = "sync_failed" -- the call cannot, or may not, wait until another can be started
-  end
-  return ended
+  return wait_out(self, answer, plan)
 end
 
 --- Completes the call by the options. Without `since` and `max_age`, the time of the call counts as `since`.

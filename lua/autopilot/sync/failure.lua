@@ -240,7 +240,7 @@ local function after_request(requests, answer, seen)
     client.shared:settle(requests)
   end
   local judged, now = recover(requests, answer, seen), client.options.clock()
-  -- A 429 without Retry-After gets the end of the cooldown, if an earlier answer or the record shows it.
+  -- A 429 without Retry-After gets the end of the expected refusals, if an earlier answer or the record shows it.
   if judged and answer.outcome == "cooldown" and memory:known_end() > now then
     client:set_retry(answer, select(2, memory:refusal(now)))
   end

@@ -111,12 +111,10 @@ end
 --- When the cooldown of the latest sync ends or has ended; nil if no sync is known.
 ---@return number? seconds the service's clock
 function TenantMemory:cooldown_until()
-  local fact = self:latest_fact()
-  if not fact or self.cooldown == 0 then
-    return nil
-  end
-  local _, refused_at = self.service_clock:to_service(fact.triggered_at)
-  return (fact.latest or refused_at) + interval_of(self)
+  local fact = self.cooldown > 0 and self:latest_fact()
+  local latest = fact
+    and (fact.latest or select(2, self.service_clock:to_service(fact.triggered_at)))
+  return latest and latest + interval_of(self) or nil
 end
 
 -- ---- Learning a cooldown other than the configured one ------------------------------------------------

@@ -149,7 +149,10 @@ function report.finish(call, answer, attempts)
   local client, row = call.client, outcome.all[answer.outcome]
   answer.tenant_id = answer.tenant_id or client.tenant_id or nil
   answer.tenant = client.tenant or answer.tenant_id
-  client:refresh_retry(answer)
+  local rest = answer.free_at and answer.free_at - client.options.clock()
+  if rest and rest < answer.retry_after - 0.001 then -- the answer came earlier
+    client:set_retry(answer, rest > 0 and rest or nil)
+  end
   if answer.retry_after and not answer.retry_at then -- a token endpoint's, which does not delay requests to the service
     client:set_retry(answer, answer.retry_after)
   elseif not answer.retry_after and row and row.exit > 0 then
