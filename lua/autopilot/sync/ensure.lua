@@ -48,7 +48,8 @@ local function sleep(call, seconds, state, read)
   local slice = call.on_progress and longest_silence or seconds
   repeat
     wait.report_progress(call, state, seconds, read)
-    call:sleep(math.min(seconds, slice))
+    -- The observer may have taken its time.
+    call:sleep(math.max(0, math.min(seconds, slice, call:time_left())))
     seconds = math.min(seconds - slice, ends - client.options.clock())
   until seconds <= 0 or client.is_closed
   return not client.is_closed and call:time_left() > 0
