@@ -237,6 +237,20 @@ describe("autopilot.client: a deadline", function()
     assert.is_true(failure.elapsed <= 50)
   end)
 
+  it("shortens a sleep if the handler of the event before has taken its time", function()
+    local world = virtual_world.new()
+    local given = {
+      retry = retry.policy { jitter = "none", base = 20 },
+      on_event = function(event)
+        world:pass(event.type == "retry" and 50 or 0)
+      end,
+    }
+    local failure = failure_of(world, { { status = 503 } }, given, { deadline = 60 })
+    assert.same({ 10 }, world.slept)
+    assert.equal("deadline", failure.gave_up)
+    assert.equal("unavailable", failure.outcome)
+  end)
+
   it("is exceeded by no request and no sleep, whatever the service does", function()
     local function run(takes, recovers)
       local world = virtual_world.new { random = 0.9 }

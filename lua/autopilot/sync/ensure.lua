@@ -48,8 +48,7 @@ local function sleep(call, seconds, state, read)
   local slice = call.on_progress and longest_silence or seconds
   repeat
     wait.report_progress(call, state, seconds, read)
-    -- The observer may have taken its time.
-    call:sleep(math.max(0, math.min(seconds, slice, call:time_left())))
+    call:sleep(math.min(seconds, slice))
     seconds = math.min(seconds - slice, ends - client.options.clock())
   until seconds <= 0 or client.is_closed
   return not client.is_closed and call:time_left() > 0
