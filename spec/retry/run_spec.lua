@@ -147,6 +147,17 @@ describe("autopilot.retry.run", function()
     assert.same({ busy, "deadline", {} }, { report, why, world.slept })
   end)
 
+  it("does not sleep past the deadline either where on_retry has taken its time", function()
+    for _, case in ipairs { { 3, { 1 } }, { 4, { 0 } }, { 9, { 0 } } } do
+      local world = new_world { deadline = 4 }
+      world.injected.on_retry = function()
+        world.time = world.time + case[1]
+      end
+      local _, _, why = retry.run(plain, (failing { busy, busy }), world.injected)
+      assert.same({ "deadline", case[2] }, { why, world.slept })
+    end
+  end)
+
   it("counts the time of the attempts against the deadline and max_elapsed", function()
     for _, limit in ipairs { "deadline", "max_elapsed" } do
       local world = new_world()
