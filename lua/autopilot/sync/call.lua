@@ -67,8 +67,8 @@ end
 
 -- ---- Time --------------------------------------------------------------------------------------------
 
---- Sleeps, not beyond the deadline, and remembers when the sleep is due to end; a closed client does not sleep. Thousands
--- of calls may sleep at the same time, so a tail call saves a stack frame for each.
+--- Sleeps, not beyond the deadline, and remembers when the sleep is due to end; a closed client does not sleep.
+-- Thousands of calls may sleep at the same time, so a tail call saves a stack frame for each.
 function Call:sleep(seconds)
   if not self.client.is_closed then
     seconds = math.max(0, math.min(seconds, self:time_left())) -- an observer may have taken its time

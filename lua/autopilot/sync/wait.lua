@@ -85,7 +85,7 @@ function wait.moment_of(client, since)
   return latest
 end
 
---- Seconds to sleep before the next read; nil if there can be none: the client was closed, or no time would be left. The
+--- Seconds to sleep before the next read; nil if the client was closed, or no time would be left for the read. The
 -- sleep is shortened so that a last read happens shortly before the deadline, but not before a Retry-After has passed.
 local function until_read(call, seconds, retry_after)
   local left = call:time_left()
