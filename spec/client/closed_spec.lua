@@ -73,6 +73,49 @@ describe("autopilot.client: closed while it waits for the next attempt, it repor
   end)
 end)
 
+describe("autopilot.client: closed while it waits for a sync, it sleeps no more", function()
+  for _, closed_by in ipairs { "transport", "on_progress" } do
+    it("closed by its " .. closed_by, function()
+      local world, client = virtual_world.new(), nil
+      local function close()
+        client:close()
+      end
+      client = world:client {
+        transport = function()
+          local _ = closed_by == "transport" and close()
+          return virtual_world.record { status = "inProgress", trigger = world.time - 60 }
+        end,
+      }
+      local on_progress = closed_by == "on_progress" and close or nil
+      local report, failure = client:wait { on_progress = on_progress }
+      assert.is_nil(report)
+      assert.equal("timed_out", failure.outcome)
+      assert.equal("in_progress", failure.sync_status)
+      assert.equal("not_retryable", failure.gave_up)
+      assert.same({}, world.slept)
+    end)
+  end
+end)
+
+describe("autopilot.client: closed by its event handler before a retry", function()
+  it("does not sleep", function()
+    local world, client = virtual_world.new(), nil
+    client = world:scripted({ { status = 503 } }, {
+      recover = false,
+      on_event = function(event)
+        if event.type == "retry" then
+          client:close()
+        end
+      end,
+    })
+    local report, failure = client:sync()
+    assert.is_nil(report)
+    assert.equal("unavailable", failure.outcome)
+    assert.equal("not_retryable", failure.gave_up)
+    assert.same({}, world.slept)
+  end)
+end)
+
 describe("autopilot.client: closed by another coroutine while its store answers", function()
   for _, options in ipairs { {}, { force = true } } do
     it("sends nothing, with force = " .. tostring(options.force), function()

@@ -136,6 +136,28 @@ describe("autopilot.retry.run", function()
     assert.same({ 1, 2 }, calls)
   end)
 
+  it("does not sleep past the deadline with a policy of the caller's own either", function()
+    local world = new_world { deadline = 6 }
+    local own = {
+      decide = function()
+        return 6
+      end,
+    }
+    local _, report, why = retry.run(own, (failing { busy }), world.injected)
+    assert.same({ busy, "deadline", {} }, { report, why, world.slept })
+  end)
+
+  it("does not sleep past the deadline either where on_retry has taken its time", function()
+    for _, case in ipairs { { 3, { 1 } }, { 4, { 0 } }, { 9, { 0 } } } do
+      local world = new_world { deadline = 4 }
+      world.injected.on_retry = function()
+        world.time = world.time + case[1]
+      end
+      local _, _, why = retry.run(plain, (failing { busy, busy }), world.injected)
+      assert.same({ "deadline", case[2] }, { why, world.slept })
+    end
+  end)
+
   it("counts the time of the attempts against the deadline and max_elapsed", function()
     for _, limit in ipairs { "deadline", "max_elapsed" } do
       local world = new_world()

@@ -32,6 +32,45 @@ describe("a call that meets another's request", function()
     assert.are.equal(1, #overlap.transport.requests)
   end)
 
+  it("does not deny in its hint a request that it has sent before", function()
+    local throttled = { status = 503, headers = { ["Retry-After"] = "40" } }
+    overlap:serve { throttled, started }
+    local hasty = overlap:calls(1, nil, { deadline = 45 })
+    overlap:spawn(function()
+      overlap:sleep(35)
+      overlap.slow = 20
+      overlap:client():sync()
+    end)
+    overlap:run()
+    local report = report_of(hasty[1])
+    assert.are.equal("in_progress", report.outcome)
+    assert.are.equal("unknown", report.delivered)
+    assert.are.equal(1, #report.attempts)
+    assert.matches("under way", report.hint)
+    assert.is_nil(report.hint:find "nothing was sent")
+  end)
+
+  it("waits no longer once its client is closed", function()
+    overlap.slow = 20
+    overlap:serve { started }
+    overlap:calls(1)
+    local closed = overlap:spawn(function()
+      local client = overlap:client()
+      overlap:spawn(function()
+        overlap:sleep(1)
+        client:close()
+      end)
+      return client:sync()
+    end)
+    overlap:run()
+    local report = report_of(closed)
+    assert.are.equal("in_progress", report.outcome)
+    assert.are.equal("not_retryable", report.gave_up)
+    assert.are.equal("no", report.delivered)
+    assert.is_true(closed.ended < start + 2)
+    assert.are.equal(1, #overlap.transport.requests)
+  end)
+
   it("does not wait in ensure with wait = false", function()
     local record = world.record { trigger = start - 5000, last_sync = start - 4999, date = start }
     overlap:serve { record, started }

@@ -184,6 +184,18 @@ describe("autopilot.client: a Retry-After", function()
     assert.equal(60, failure.retry_after)
     assert.equal(0, #world.slept)
   end)
+
+  it("beyond the deadline ends them with a policy of the caller's own", function()
+    local world = virtual_world.new()
+    local own = {
+      decide = function()
+        return 60
+      end,
+    }
+    local failure = failure_of(world, { { status = 500 } }, { retry = own }, { deadline = 60 })
+    assert.equal("deadline", failure.gave_up)
+    assert.equal(0, #world.slept)
+  end)
 end)
 
 describe("autopilot.client: a deadline", function()
@@ -223,6 +235,20 @@ describe("autopilot.client: a deadline", function()
     assert.near(25, timeouts[2], 1e-6)
     assert.equal("deadline", failure.gave_up)
     assert.is_true(failure.elapsed <= 50)
+  end)
+
+  it("shortens a sleep if the handler of the event before has taken its time", function()
+    local world = virtual_world.new()
+    local given = {
+      retry = retry.policy { jitter = "none", base = 20 },
+      on_event = function(event)
+        world:pass(event.type == "retry" and 50 or 0)
+      end,
+    }
+    local failure = failure_of(world, { { status = 503 } }, given, { deadline = 60 })
+    assert.same({ 10 }, world.slept)
+    assert.equal("deadline", failure.gave_up)
+    assert.equal("unavailable", failure.outcome)
   end)
 
   it("is exceeded by no request and no sleep, whatever the service does", function()

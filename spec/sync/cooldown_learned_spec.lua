@@ -39,6 +39,17 @@ describe("a cooldown that is shorter than the option says", function()
     assert.equal(1, #learned(world))
   end)
 
+  it("is no hint for a failure that has another reason", function()
+    local client, world, service = new(60)
+    assert(client:sync())
+    world:pass(90)
+    service:inject { kind = "failed_sync", on = "sync" }
+    local failure = select(2, client:sync { force = true, wait = true })
+    assert.equal("sync_failed", failure.outcome)
+    assert.matches("the sync failed: ask for another", failure.hint)
+    assert.equal(1, #learned(world))
+  end)
+
   it("is learnt from the record's stamp of another client's sync", function()
     local client, world, service = new(60)
     service:trigger "contoso"

@@ -25,6 +25,24 @@ describe("client:ensure and its deadline", function()
     end
   end)
 
+  it("is kept by each sleep also where on_progress takes its time", function()
+    for _, seconds in ipairs { 1, 4, 22 } do
+      local world = virtual_world.new()
+      local client, service = world:emulated()
+      service:trigger "contoso"
+      world:pass(590)
+      local deadline, latest = world.time + 25, 0
+      client:ensure {
+        timeout = 25,
+        on_progress = function()
+          world:pass(seconds)
+          latest = world.time
+        end,
+      }
+      assert.is_true(world.time <= math.max(deadline, latest), seconds)
+    end
+  end)
+
   it("ends the wait for a sync with the last status that was read", function()
     local world = virtual_world.new()
     local client, service = world:emulated()

@@ -77,6 +77,21 @@ describe("a deadline that ends between two attempts", function()
   end)
 end)
 
+describe("an ensure whose record does not tell whether its lost request started a sync", function()
+  it("gives the answer to that, without the Retry-After that has passed", function()
+    local untold = { status = 200, body = '{"syncStatus":"unknown"}' }
+    local unavailable = { status = 503, headers = { ["Retry-After"] = "20" } }
+    local given = { retry = false }
+    local client, transport = virtual_world.new():scripted({ idle(), unavailable, untold }, given)
+    local failure = select(2, client:ensure())
+    assert.equal("unavailable", failure.outcome)
+    assert.equal("unknown", failure.delivered)
+    assert.is_nil(failure.retry_after)
+    assert.is_nil(failure.retry_at)
+    assert.equal(3, #transport.requests)
+  end)
+end)
+
 describe("a 401 after which the request with a newer token could not be sent", function()
   local refused = { status = 401, body = '{"error":{"code":"InvalidAuthenticationToken"}}' }
 

@@ -98,6 +98,8 @@ describe("client:status", function()
     local failure = select(2, client:sync())
     assert.equal("client", failure.answered_by)
     assert.is_false(status.ready)
+    assert.near(failure.retry_after, status.cooldown_remaining, 2)
+    assert.near(failure.retry_at, status.cooldown_until, 2)
   end)
 
   it("sends nothing during a Retry-After of any request", function()

@@ -249,6 +249,19 @@ describe("client:sync after a Retry-After", function()
     assert.equal("throttled", select(2, client:sync({ force = true })).outcome)
   end)
 
+  it("is the time to ask again also where a forced request meets the cooldown", function()
+    local client = virtual_world.new():scripted({
+      { status = 204 },
+      with_retry_after(429, "1000"),
+      { status = 429 },
+    }, { retry = false })
+    client:sync()
+    client:sync { force = true }
+    local failure = select(2, client:sync { force = true })
+    assert.equal("cooldown", failure.outcome)
+    assert.equal(1000, failure.retry_after)
+  end)
+
   it("does not wait after a 409 without one", function()
     local client, transport = virtual_world.new():scripted { { status = 409 }, { status = 204 } }
     assert.equal("in_progress", select(2, client:sync()).outcome)

@@ -180,6 +180,26 @@ describe("client:wait", function()
     assert.is_nil(failure.retry_at)
   end)
 
+  it("says why, if the record could not be read in the time given", function()
+    local unread = "^The service asked to be left alone for a while, so the status was not read"
+    for _, case in ipairs {
+      { { status = 429, headers = { ["Retry-After"] = "90" } }, "throttling this client" },
+      { { network = { stage = "resolve" } }, "name was not found" },
+      {
+        virtual_world.record { status = "inProgress", trigger = 1e9 },
+        "did not finish in the time given",
+      },
+    } do
+      local client = virtual_world.new():scripted { case[1], last = "repeat" }
+      local failure = select(2, client:wait { timeout = 30 })
+      assert.equal("timed_out", failure.outcome)
+      assert.matches(case[2], failure.hint)
+      if failure.retry_at then
+        assert.matches(unread, select(2, client:wait({ timeout = 30 })).hint)
+      end
+    end
+  end)
+
   it("waits an hour by default", function()
     local world = virtual_world.new()
     local client = world:emulated { duration = 1e6 }

@@ -171,11 +171,4 @@ function Client:set_retry(answer, seconds)
   answer.free_at = seconds and options.clock() + seconds
 end
 
---- Updates the Retry-After of an answer that came earlier; removes it if it has passed.
----@package
-function Client:refresh_retry(answer)
-  local rest = answer.free_at and answer.free_at - self.options.clock()
-  self:set_retry(answer, rest and rest > 0 and rest or nil)
-end
-
 return Client

@@ -197,6 +197,8 @@ function retry.run(policy, fn, world)
     end
     if world.on_retry then
       world.on_retry { attempt = attempt, delay = delay, elapsed = elapsed, report = report }
+      update_elapsed(0)
+      delay = math.max(0, math.min(delay, (deadline or math.huge) - elapsed))
     end
     sleep(delay)
     update_elapsed(elapsed + delay)

@@ -279,14 +279,16 @@ local function decide(settings, is_retried, assumed_waits, question)
   return delay
 end
 
---- Asks a policy, and takes a token of its budget for the attempt that it allows.
+--- Asks a policy, which may be the caller's own, and takes a token of its budget for the attempt that it allows.
 ---@param asked autopilot.RetryPolicy
 ---@param question autopilot.RetryQuestion with `clock`
 ---@return number? delay
 ---@return autopilot.GaveUp? reason
 function policy.ask(asked, question)
   local delay, reason = asked:decide(question)
-  if delay and asked.budget and not asked.budget:take(question.clock()) then
+  if delay and delay >= (question.remaining or math.huge) then
+    return nil, "deadline"
+  elseif delay and asked.budget and not asked.budget:take(question.clock()) then
     return nil, "budget"
   end
   return delay, reason

@@ -117,7 +117,6 @@ local function new_wait(client)
     unseen = 0, -- reads in a row that did not return the existing claim
     unread = nil, -- the result of a request whose answer was lost: the record is to be read
     may_have_died = false, -- the last claim ended, and its holder stored nothing
-    ends = nil, -- when the last claim that it has seen ends
   }
 end
 
@@ -211,7 +210,7 @@ local function found_meanwhile(requests, state)
   local client = requests.call.client
   local refusal = sync.known_refusal(requests.call)
   if not refusal and state.may_have_died then
-    state.may_have_died, state.ends = false, nil -- once is enough for that claim
+    state.may_have_died = false -- once is enough for that claim
     if may_look(requests.call) then
       record.read_once(requests.call) -- a request under that claim may have started a sync
       renew(requests, client.options.timeout.total)
@@ -224,7 +223,7 @@ local function found_meanwhile(requests, state)
 end
 
 local hint_of_late = "Another request for this tenant is under way. Its answer was not waited for "
-  .. "any longer, and nothing was sent for this call."
+  .. "any longer, and no further one was sent."
 
 --- The answer while another call's request is still under way.
 local function in_progress(requests, ends)
@@ -241,7 +240,9 @@ end
 ---@return table? answer nil: try to take the claim again
 local function wait(requests, state)
   local call, client = requests.call, requests.call.client
-  local clock = client.options.clock
+  local function clock()
+    return client.is_closed and math.huge or client.options.clock() -- a closed client waits no longer
+  end
   local how, seen = client.shared.leases:wait(client.shared.claim_key, {
     sleep = client.options.sleep,
     now = clock,
@@ -252,7 +253,7 @@ local function wait(requests, state)
   if not seen then
     return nil
   end
-  state.watched[seen.id], state.ends = true, seen.ends
+  state.watched[seen.id] = true
   if how ~= "over" then
     return in_progress(requests, seen.ends)
   end
@@ -264,7 +265,7 @@ local function wait(requests, state)
 end
 
 --- Called right before a request would be sent, when its token is known.
----@return table? answer instead of a request; nil: send it
+---@return table? answer instead of a request; nil: send it, unless the client was closed
 function TenantStore:gate(requests)
   local client, seconds = self.client, self.client.options.timeout.total
   if renew(requests, seconds) then
@@ -287,7 +288,6 @@ function TenantStore:gate(requests)
       return instead
     end
   end
-  return in_progress(requests, state.ends)
 end
 
 return TenantStore

@@ -67,11 +67,14 @@ end
 
 -- ---- Time --------------------------------------------------------------------------------------------
 
---- Sleeps, and remembers when the sleep is due to end. Thousands of calls may sleep at the same time, so a
--- tail call saves a stack frame for each.
+--- Sleeps, not beyond the deadline, and remembers when the sleep is due to end; a closed client does not sleep.
+-- Thousands of calls may sleep at the same time, so a tail call saves a stack frame for each.
 function Call:sleep(seconds)
-  self.slept_until = self:now() + seconds
-  return self.client.options.sleep(seconds)
+  if not self.client.is_closed then
+    seconds = math.max(0, math.min(seconds, self:time_left())) -- an observer may have taken its time
+    self.slept_until = self:now() + seconds
+    return self.client.options.sleep(seconds)
+  end
 end
 
 --- The current time; not earlier than the due end of the last sleep, which may have returned slightly early. Closing the
@@ -129,13 +132,6 @@ local function decide(call, number, delay, judged)
   })
 end
 
---- The answer of an attempt before the last one: nothing was sent for the last, so that the answer says more.
-local function last_of(client, previous, reason)
-  client:refresh_retry(previous)
-  previous.gave_up = reason
-  return previous
-end
-
 ---@class autopilot.Attempted what is attempted, and repeated as the retry policy says
 --- Makes one attempt, `delay` seconds after the one before. Returns the answer; after a failure that may be retried
 --- also the report for the policy.
@@ -152,7 +148,8 @@ function Call:attempt(task)
   while true do
     local answer, judged = task:try(number, delay)
     if previous and is_too_late(self, answer) then
-      return last_of(client, previous, "deadline")
+      previous.gave_up = "deadline" -- nothing was sent for the last attempt, so that the one before says more
+      return previous
     elseif not judged or answer.mistake or answer.gave_up or self.is_single_pass then
       return answer
     end
@@ -173,7 +170,8 @@ function Call:attempt(task)
     answer, judged = nil, nil -- luacheck: ignore 311 (saves memory: thousands may sleep)
     self:sleep(delay)
     if client.is_closed then
-      return last_of(client, previous, "not_retryable")
+      previous.gave_up = "not_retryable"
+      return previous
     end
   end
 end

@@ -34,7 +34,6 @@ local first_look, longest_look = 2, 30
 ---@field call autopilot.Call
 ---@field requests autopilot.SyncRequests
 ---@field look number? seconds of the last pause between looks
----@field why string? why a sync is asked for, where one that counts was triggered
 ---@field has_joined boolean? it has waited for a sync that it did not ask for
 ---@field read table? the record that shows how that sync failed, already noted
 
@@ -55,9 +54,9 @@ local function sleep(call, seconds, state, read)
   return not client.is_closed and call:time_left() > 0
 end
 
---- Completes a read's answer as the refusal that a request would meet.
+--- Completes a read's answer as the refusal that a request would meet, or as the failed sync that it shows.
 local function refuse(call, answer, name, seconds)
-  answer.outcome, answer.answered_by = name, "client"
+  answer.outcome, answer.answered_by = answer.outcome or name, "client"
   call.client:set_retry(answer, seconds)
   local why = call.client.is_closed and "not_retryable" or "deadline"
   answer.gave_up = not call.is_single_pass and why or nil
@@ -130,9 +129,9 @@ end
 
 --- Asks for a sync, and waits for its end unless the call is a single pass. Returns the answer that ends the call; nil:
 -- the next step reads the record again.
-local function ask(self)
+local function ask(self, why)
   local call, requests = self.call, self.requests
-  wait.note(call, "sync", self.why or "no sync was triggered since then")
+  wait.note(call, "sync", why)
   local answer = sync.request(requests)
   if answer.outcome ~= "started" then
     -- The next read may show that it is done, or what to do.
@@ -208,25 +207,20 @@ local function step(self)
   if answer.outcome then
     return answer
   end
-  local plan = ensure.plan(call, answer)
+  local plan, why = ensure.plan(call, answer), "no sync was triggered since then"
   if plan.action == "none" or plan.action == "join" then
     return join(self, answer, plan.action)
-  end
-  if plan.has_failed then
-    self.why = "the last sync failed"
-    wait.note(call, "look", self.why)
+  elseif plan.has_failed then
+    why = "the last sync failed"
+    wait.note(call, "look", why)
     answer.outcome = "sync_failed"
     requests.last_answer = requests.last_answer and answer -- it tells of a later moment
   end
   if plan.action == "sync" then
     -- Where a request may have started a sync, and the record does not tell, another may start a second one.
-    return requests.open and not answer.trigger_known and requests.last_answer or ask(self)
+    return requests.open and not answer.trigger_known and requests.last_answer or ask(self, why)
   end
-  local ended = wait_out(self, answer, plan)
-  if ended and plan.has_failed then
-    ended.outcome = "sync_failed" -- the call cannot, or may not, wait until another can be started
-  end
-  return ended
+  return wait_out(self, answer, plan)
 end
 
 --- Completes the call by the options. Without `since` and `max_age`, the time of the call counts as `since`.

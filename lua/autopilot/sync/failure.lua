@@ -240,9 +240,9 @@ local function after_request(requests, answer, seen)
     client.shared:settle(requests)
   end
   local judged, now = recover(requests, answer, seen), client.options.clock()
-  -- A 429 without Retry-After gets the end of the cooldown, if an earlier answer or the record shows it.
+  -- A 429 without Retry-After gets the end of the expected refusals, if an earlier answer or the record shows it.
   if judged and answer.outcome == "cooldown" and memory:known_end() > now then
-    client:set_retry(answer, memory:cooldown_left(now))
+    client:set_retry(answer, select(2, memory:refusal(now)))
   end
   return judged
 end
@@ -284,7 +284,6 @@ function failure.sum_up(requests, answer)
     return answer
   elseif last and answer.delivered == "yes" then
     last.delivered, last.gave_up = "yes", answer.gave_up
-    requests.call.client:refresh_retry(last)
     return last
   end
   answer.outcome, answer.answered_by, answer.hint = "interrupted", nil, nil

@@ -108,10 +108,13 @@ function TenantMemory:cooldown_left(now)
   return left > 0 and math.min(left, interval) or nil
 end
 
---- When the cooldown of the last sync ends or has ended; nil if no sync is known.
+--- When the cooldown of the latest sync ends or has ended; nil if no sync is known.
 ---@return number? seconds the service's clock
 function TenantMemory:cooldown_until()
-  return self.known and self.cooldown > 0 and self.known.latest + interval_of(self) or nil
+  local fact = self.cooldown > 0 and self:latest_fact()
+  local latest = fact
+    and (fact.latest or select(2, self.service_clock:to_service(fact.triggered_at)))
+  return latest and latest + interval_of(self) or nil
 end
 
 -- ---- Learning a cooldown other than the configured one ------------------------------------------------

@@ -119,14 +119,15 @@ local hint_of_shorter =
 local hint_of_given_up = "The service refused a request after the %s that were assumed as its "
   .. "cooldown: %s are assumed from now on."
 
---- Reports once that another cooldown was learnt: by an event, and by the hint if there is no other.
+--- Reports once that another cooldown was learnt: by an event, and by the hint unless another failure needs it.
 local function report_learned(client, answer)
   local learned = client.memory.learned
   client.memory.learned = nil
   client:emit("cooldown_learned", { cooldown = learned.cooldown, before = learned.before })
   local hint = learned.cooldown < learned.before and hint_of_shorter or hint_of_given_up
-  answer.hint = answer.hint
-    or hint:format(dates.duration(learned.before), dates.duration(learned.cooldown))
+  if outcome.of(answer).exit == 0 or answer.outcome == "cooldown" then
+    answer.hint = hint:format(dates.duration(learned.before), dates.duration(learned.cooldown))
+  end
 end
 
 --- Adds to a failure without a Retry-After when to ask again, if an earlier answer or the record shows it.
@@ -146,9 +147,12 @@ end
 function report.finish(call, answer, attempts)
   answer.operation, answer.attempts, answer.steps = call.name, attempts, call.steps
   local client, row = call.client, outcome.all[answer.outcome]
-  answer.elapsed = client.options.clock() - call.began
   answer.tenant_id = answer.tenant_id or client.tenant_id or nil
   answer.tenant = client.tenant or answer.tenant_id
+  local rest = answer.free_at and answer.free_at - client.options.clock()
+  if rest and rest < answer.retry_after - 0.001 then -- the answer came earlier
+    client:set_retry(answer, rest > 0 and rest or nil)
+  end
   if answer.retry_after and not answer.retry_at then -- a token endpoint's, which does not delay requests to the service
     client:set_retry(answer, answer.retry_after)
   elseif not answer.retry_after and row and row.exit > 0 then
@@ -157,6 +161,7 @@ function report.finish(call, answer, attempts)
   if client.memory.learned then
     report_learned(client, answer)
   end
+  answer.elapsed = client.options.clock() - call.began
   local completed = report.new(answer)
   if completed.ok then
     return completed

@@ -125,7 +125,7 @@ function Requests:try(number, delay)
   self.delay, self.waited_until = delay, call.slept_until
   self.instead = nil
   local answer = client.sync_request:run(client, self)
-  if answer.mistake or (answer.confirmed_by == "response" and not self.instead) then
+  if answer.mistake or answer.confirmed_by == "response" then
     return answer
   end
   return answer, failure.judge(self, answer, seen)

@@ -85,13 +85,13 @@ function wait.moment_of(client, since)
   return latest
 end
 
---- Seconds to sleep before the next read; nil if no time would be left for the read. The sleep is shortened so that
--- a last read happens shortly before the deadline, but not before a Retry-After has passed.
+--- Seconds to sleep before the next read; nil if the client was closed, or no time would be left for the read. The
+-- sleep is shortened so that a last read happens shortly before the deadline, but not before a Retry-After has passed.
 local function until_read(call, seconds, retry_after)
   local left = call:time_left()
   local reserve = math.min(2, left / 10)
   local shortest = math.max(first_interval, retry_after or 0)
-  if left <= 0 or (seconds > left - reserve and left - reserve < shortest) then
+  if call.client.is_closed or (seconds > left - reserve and left - reserve < shortest) then
     return nil
   end
   return math.min(seconds, left - reserve)
@@ -142,11 +142,11 @@ local hint_of_none = "No such sync was triggered, as far as the record tells: as
 local function timed_out(call, answer, state)
   local client = call.client
   answer = state.last_read or answer or {}
-  client:refresh_retry(answer)
+  local shows_none = state.has_read and record.shows_none(answer, state.since, client.memory)
+  -- If no read has succeeded, the answer is a failed one, whose hint tells why.
+  answer.hint = shows_none and hint_of_none or outcome.hint_of(answer)
   answer.outcome = "timed_out"
   answer.gave_up = client.is_closed and "not_retryable" or "deadline"
-  local shows_none = state.has_read and record.shows_none(answer, state.since, client.memory)
-  answer.hint = shows_none and hint_of_none or nil
   return answer
 end
 
@@ -175,8 +175,6 @@ function wait.await(call, since, last_answer)
       if answer.outcome then
         return answer
       end
-    elseif client.is_closed then
-      return timed_out(call, answer, state)
     elseif answer.mistake or not is_passing(answer, state) then
       return call:time_left() <= 0 and timed_out(call, answer, state) or answer
     end
