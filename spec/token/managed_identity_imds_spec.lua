@@ -77,6 +77,19 @@ describe("the metadata service", function()
     assert.is_true(world.requests[1].timeout.connect <= 5)
   end)
 
+  it("is not reported as missing once it has answered", function()
+    for _, given in ipairs { {}, { probe = 1 } } do
+      local lost = { network = { stage = "receive", message = "reset" } }
+      local world = token_world.scripted { { status = 429 }, { status = 404 }, lost }
+      local message, details = select(2, provider(given)(world.ask))
+      local expected = "managed identity of the virtual machine: "
+        .. "the token endpoint could not be reached: reset"
+      assert.are.equal(expected, message)
+      assert.is_true(details.is_transient)
+      assert.are.equal(3, #world.requests)
+    end
+  end)
+
   it("is probed without the header, and not again once it has answered", function()
     local world = token_world.scripted {
       { status = 400 },
