@@ -80,17 +80,18 @@ end
 ---@return any first, any second, any third
 return function(leases, key, ask, fetch, known)
   local is_shared = leases.is_shared
+  local longest = is_shared and longest_wait or math.huge
   for _ = 1, most_tries do
     local lease, message = leases:take(key, default_timeout)
-    local how, seen
+    local how, seen, seconds
     if not lease and message == "exists" then
       if known then
         return known
       end
-      local seconds = math.min(time_left(ask), is_shared and longest_wait or math.huge)
+      seconds = math.min(time_left(ask), longest)
       how, seen = leases:wait(key, { sleep = ask.sleep, now = ask.now, seconds = seconds })
     end
-    if how == "late" and not is_shared then
+    if how == "late" and seconds < longest then
       return nil, "the deadline passed while another was fetching the token"
     elseif how ~= "over" and how ~= "stuck" then -- this call has the lease, or waiting is useless
       return run(fetch, ask, lease)
