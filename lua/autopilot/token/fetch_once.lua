@@ -80,18 +80,17 @@ end
 ---@return any first, any second, any third
 return function(leases, key, ask, fetch, known)
   local is_shared = leases.is_shared
-  local longest = is_shared and longest_wait or math.huge
   for _ = 1, most_tries do
     local lease, message = leases:take(key, default_timeout)
-    local how, seen, seconds
+    local how, seen
     if not lease and message == "exists" then
       if known then
         return known
       end
-      seconds = math.min(time_left(ask), longest)
+      local seconds = math.min(time_left(ask), is_shared and longest_wait or math.huge)
       how, seen = leases:wait(key, { sleep = ask.sleep, now = ask.now, seconds = seconds })
     end
-    if how == "late" and seconds < longest then
+    if how == "late" and (not is_shared or time_left(ask) <= 0) then
       return nil, "the deadline passed while another was fetching the token"
     elseif how ~= "over" and how ~= "stuck" then -- this call has the lease, or waiting is useless
       return run(fetch, ask, lease)
