@@ -145,6 +145,20 @@ describe("autopilot.emulator: a person who signs in with MSAL", function()
     assert.equal(granted.client_info, sign_in().client_info)
   end)
 
+  it("gets an id token of the issuer that discovery names", function()
+    local host = { Host = "localhost:8443" }
+    local token = service:issue_refresh_token { client_id = "app" }
+    local form = "client_id=app&grant_type=refresh_token&scope=openid+%s&refresh_token=%s"
+    local response = service:handle {
+      method = "POST",
+      url = "/contoso/oauth2/v2.0/token",
+      headers = host,
+      body = form:format(default_scope, token),
+    }
+    local told = get(service, "/contoso/v2.0/.well-known/openid-configuration", host)
+    assert.equal(told.issuer, inspect(cjson.decode(response.body).id_token).iss)
+  end)
+
   it("gets only the scopes that were asked for", function()
     local granted = sign_in { scope = default_scope }
     assert.is_nil(granted.id_token)

@@ -155,7 +155,7 @@ describe("autopilot.emulator: the token endpoint", function()
     assert.equal("app", seen)
     assert_answer(401, 700027, { client_assertion = "forged" })
     assert_answer(401, 700027, { client_assertion = "signed", client_id = "bare" })
-    assert_answer(401, 900023, { client_assertion = "signed", client_assertion_type = "saml" })
+    assert_answer(400, 90011, { client_assertion = "signed", client_assertion_type = "saml" })
   end)
 
   it("forgets expired tokens, so that its memory is bounded", function()

@@ -16,6 +16,11 @@ function certificate_world.make()
   folder = key_files.make()
 end
 
+--- As `make`, with the rarer forms.
+function certificate_world.make_all()
+  folder = key_files.make(true)
+end
+
 function certificate_world.remove()
   key_files.remove(folder)
 end

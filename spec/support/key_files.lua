@@ -16,11 +16,21 @@ exec >log 2>&1 </dev/null
 issue() { openssl req -x509 -newkey "$1" -nodes -keyout "$2" -out "$3" -subj /CN=app -days 30; }
 issue rsa:2048 key.pem certificate.pem
 issue rsa:1025 odd.pem odd_certificate.pem
-openssl rsa -in key.pem -traditional -out traditional.pem
-openssl ecparam -name prime256v1 -genkey -noout -out ec.pem
+cat odd_certificate.pem certificate.pem key.pem >together.pem
+openssl x509 -in certificate.pem -noout -pubkey >public.pem
+openssl x509 -in odd_certificate.pem -noout -pubkey >odd_public.pem
+openssl x509 -in certificate.pem -outform DER -out certificate.cer
+openssl dgst -sha256 -binary certificate.cer >thumbprint
 export P='%s'
 pkcs8() { out=$1; shift; openssl pkcs8 -topk8 -in key.pem -passout env:P -out "$out" "$@"; }
 pkcs8 default.pem
+pfx() { out=$1; shift; openssl pkcs12 -export -in certificate.pem -inkey key.pem -out "$out" "$@"; }
+pfx application.pfx -passout env:P
+]]
+
+local further_commands = [[
+openssl rsa -in key.pem -traditional -out traditional.pem
+openssl ecparam -name prime256v1 -genkey -noout -out ec.pem
 pkcs8 aes128.pem -v2 aes128 -v2prf hmacWithSHA1
 pkcs8 aes192.pem -v2 aes192 -v2prf hmacWithSHA512 -iter 5000
 pkcs8 des3.pem -v2 des3 -v2prf hmacWithSHA384
@@ -30,15 +40,9 @@ pkcs8 pbe1.pem -v1 PBE-SHA1-3DES
 for cipher in aes128 aes256 des3 camellia128; do
   openssl rsa -in key.pem -traditional -"$cipher" -passout env:P -out "older_$cipher.pem"
 done
-cat odd_certificate.pem certificate.pem key.pem >together.pem
-openssl x509 -in certificate.pem -noout -pubkey >public.pem
-openssl x509 -in odd_certificate.pem -noout -pubkey >odd_public.pem
-openssl x509 -in certificate.pem -outform DER -out certificate.cer
 openssl pkcs8 -topk8 -in key.pem -nocrypt -outform DER -out key.der
 openssl rsa -in key.pem -traditional -outform DER -out traditional.der
 pkcs8 encrypted.der -outform DER
-pfx() { out=$1; shift; openssl pkcs12 -export -in certificate.pem -inkey key.pem -out "$out" "$@"; }
-pfx application.pfx -passout env:P
 pfx with_chain.pfx -passout env:P -certfile odd_certificate.pem
 pfx without_passphrase.pfx -passout pass:
 pfx without_key.pfx -passout pass: -nokeys
@@ -49,7 +53,6 @@ openssl crl2pkcs7 -nocrl -certfile certificate.pem -out certificate.p7b
 cat certificate.pem key.pem | iconv -f UTF-8 -t UTF-16 >utf16.pem
 cat certificate.pem key.pem | iconv -f UTF-8 -t UTF-16LE >utf16le.pem
 cat certificate.pem key.pem | iconv -f UTF-8 -t UTF-16BE >utf16be.pem
-openssl x509 -in certificate.pem -outform DER | openssl dgst -sha256 -binary >thumbprint
 ]]
 
 local function succeeds(command)
@@ -61,11 +64,13 @@ local function quoted(text)
   return (text:gsub("'", "'\\''"))
 end
 
---- Makes all of them, in a private folder; half a second.
+--- Makes them in a private folder; half a second.
+---@param has_all boolean? also the rarer forms, which take as long again
 ---@return string folder
-function key_files.make()
+function key_files.make(has_all)
   local folder = files.folder()
   local script = commands:format(folder, quoted(key_files.passphrase))
+    .. (has_all and further_commands or "")
   files.write(folder .. "/make", script)
   assert(succeeds(("sh '%s/make'"):format(folder)), "openssl failed, see " .. folder .. "/log")
   return folder

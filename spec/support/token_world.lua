@@ -103,17 +103,27 @@ function token_world.form(body)
   return form
 end
 
---- Fails when the needle is in any text that can be reached from the value, by tables and `tostring`.
-function token_world.assert_nowhere(needle, value, seen)
-  seen = seen or {}
-  local text = tostring(value)
-  assert(not text:find(needle, 1, true), "it is in: " .. text)
+--- Adds all texts that can be reached from the value, by tables and `tostring`, to a list.
+local function add_texts(texts, value, seen)
+  texts[#texts + 1] = tostring(value)
   if type(value) == "table" and not seen[value] then
     seen[value] = true
     for key, field in pairs(value) do
-      token_world.assert_nowhere(needle, key, seen)
-      token_world.assert_nowhere(needle, field, seen)
+      add_texts(texts, key, seen)
+      add_texts(texts, field, seen)
     end
+  end
+end
+
+--- Fails when one of the needles is in any text that can be reached from the value.
+---@param needles string|string[]
+function token_world.assert_nowhere(needles, value)
+  local texts = {}
+  add_texts(texts, value, {})
+  local all = table.concat(texts, "\n")
+  for _, needle in ipairs(type(needles) == "table" and needles or { needles }) do
+    local at = all:find(needle, 1, true)
+    assert(not at, at and "it is in: " .. all:sub(math.max(1, at - 200), at + 200))
   end
 end
 

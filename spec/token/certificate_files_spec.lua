@@ -6,7 +6,7 @@ local token_world = require "support.token_world"
 
 local path, provider = certificate_world.path, certificate_world.provider
 
-setup(certificate_world.make)
+setup(certificate_world.make_all)
 teardown(certificate_world.remove)
 
 describe("a file given as certificate or key", function()

@@ -8,7 +8,7 @@ local assert_safe, emulated, passphrase =
   certificate_world.assert_safe, certificate_world.emulated, key_files.passphrase
 local path, provider = certificate_world.path, certificate_world.provider
 
-setup(certificate_world.make)
+setup(certificate_world.make_all)
 teardown(certificate_world.remove)
 
 describe("autopilot.token.client_certificate: keys and certificates", function()

@@ -109,6 +109,12 @@ describe("autopilot.token.device_code", function()
     assert.are.same({ 7, 14, 40, 60, 100 }, world.slept)
   end)
 
+  it("polls at its interval again after a failure", function()
+    local busy = { status = 503, headers = { ["Retry-After"] = "100" } }
+    local _, world = run { offer(), busy, pending, granted }
+    assert.are.same({ 5, 100, 5 }, world.slept)
+  end)
+
   it("ends when the code expires, even if the service does not say so", function()
     local results, world = run({ offer { expires_in = "21" }, pending, last = "repeat" })
     assert.is_nil(results[1])

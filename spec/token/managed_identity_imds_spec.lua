@@ -77,6 +77,34 @@ describe("the metadata service", function()
     assert.is_true(world.requests[1].timeout.connect <= 5)
   end)
 
+  it("is asked again when its answer breaks off, not before its Retry-After", function()
+    for status, wait in pairs { [200] = 1, [429] = 20 } do
+      local answers = {
+        { { status = status, headers = { ["retry-after"] = "20" }, body = "{" }, {} },
+        { token_world.granted() },
+      }
+      local world = token_world.over(function()
+        local answer = table.remove(answers, 1)
+        return answer[1], answer[2]
+      end)
+      assert.are.equal(opaque, (provider()(world.ask)))
+      assert.are.same({ wait }, world.slept)
+    end
+  end)
+
+  it("is not reported as missing once it has answered", function()
+    for _, given in ipairs { {}, { probe = 1 } } do
+      local lost = { network = { stage = "receive", message = "reset" } }
+      local world = token_world.scripted { { status = 429 }, { status = 404 }, lost }
+      local message, details = select(2, provider(given)(world.ask))
+      local expected = "managed identity of the virtual machine: "
+        .. "the token endpoint could not be reached: reset"
+      assert.are.equal(expected, message)
+      assert.is_true(details.is_transient)
+      assert.are.equal(3, #world.requests)
+    end
+  end)
+
   it("is probed without the header, and not again once it has answered", function()
     local world = token_world.scripted {
       { status = 400 },

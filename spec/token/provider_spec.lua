@@ -35,6 +35,18 @@ describe("a provider of autopilot.token.provider.kind", function()
     assert.same({ nil, "busy", { is_transient = true } }, { ask(wait) })
   end)
 
+  it("reads and sends nothing after the deadline", function()
+    local new = provider.kind("spec", {}, function()
+      return error
+    end)
+    local function now()
+      return 1000
+    end
+    local message, details = select(2, new {} { now = now, deadline = 1000 })
+    assert.equal("the deadline passed before the token was there", message)
+    assert.same({ is_transient = true }, details)
+  end)
+
   it("continues with the values that it needs, and raises any other error", function()
     local function provide()
       return provider.need("a-token", "wrong")

@@ -10,6 +10,7 @@ local secret_sign_ins = require "support.secret_sign_ins"
 local token_world = require "support.token_world"
 local virtual_world = require "support.virtual_world"
 
+local assert_nowhere = token_world.assert_nowhere
 local line, marked, secret = secret_sign_ins.line, secret_sign_ins.marked, secret_sign_ins.secret
 local granted = "granted-token-" .. marked
 
@@ -39,15 +40,6 @@ end
 describe("the printable results of a sync", function()
   setup(secret_sign_ins.make_files)
   teardown(secret_sign_ins.remove_files)
-
-  --- Fails when any of the needles is in anything that is given.
-  local function assert_clean(needles, printables)
-    for _, needle in ipairs(needles) do
-      for _, printable in ipairs(printables) do
-        token_world.assert_nowhere(needle, printable)
-      end
-    end
-  end
 
   --- The trace of an error with this in it.
   local function trace_of(value)
@@ -138,7 +130,7 @@ describe("the printable results of a sync", function()
             local printables, reports = printables_of(sign_in, transport)
             assert(seen.raw, "the secret was never sent")
             assert.are.equal("token_error", reports[1].outcome)
-            assert_clean(needles_of(seen.raw, sign_in.more), printables)
+            assert_nowhere(needles_of(seen.raw, sign_in.more), printables)
           end
         end
       )
@@ -163,8 +155,8 @@ describe("the printable results of a sync", function()
         end
         local printables, reports = printables_of(sign_in, transport)
         assert.are.equal(status, reports[1].status)
-        assert_clean({ granted, (granted:sub(1, 20)) }, printables)
-        assert_clean(needles_of(seen.raw, sign_in.more), printables)
+        assert_nowhere({ granted, (granted:sub(1, 20)) }, printables)
+        assert_nowhere(needles_of(seen.raw, sign_in.more), printables)
       end
     end)
   end
@@ -195,7 +187,7 @@ describe("the printable results of a sync", function()
       end)
       assert.is_true(#lines > 0)
       printables[#printables + 1] = lines
-      assert_clean({ marked, jwt, "eyJ0aWQiOiJjb250b3NvIn0" }, printables)
+      assert_nowhere({ marked, jwt, "eyJ0aWQiOiJjb250b3NvIn0" }, printables)
     end
   end)
 

@@ -191,20 +191,18 @@ describe("a token in a store", function()
     assert.are.equal(1, fetched.count)
   end)
 
-  it("does not make a caller wait beyond its deadline", function()
+  it("does not make a caller wait beyond its deadline, nor fetch after it", function()
     die_fetching()
-    local began = world.time
-    local seen
-    world:worker(function(ask)
-      seen = ask.now() - began
-      return nil, "no time left"
-    end)(world:asking {
+    local began, fetched = world.time, token_store.source()
+    local token, message = world:worker(fetched.provider)(world:asking {
       deadline = world.time + 3,
       -- The clock moves in steps of 1/1024 s, as no sleep ends too early: such numbers have no rounding errors.
       sleep = function(seconds)
         world.time = world.time + math.ceil(seconds * 1024) / 1024
       end,
     })
-    assert.are.equal(3, seen)
+    assert.is_nil(token)
+    assert.is_truthy(message:find("the deadline passed", 1, true), message)
+    assert.are.same({ 3, 0 }, { world.time - began, fetched.count })
   end)
 end)

@@ -172,7 +172,7 @@ not_public 400 invalid_client 70002 The client application must be marked as 'mo
 no_credential 401 invalid_client 7000218 'client_assertion' or 'client_secret' is missing.
 wrong_secret 401 invalid_client 7000215 Invalid client secret provided.
 expired_secret 401 invalid_client 7000222 The provided client secret keys for this app are expired.
-wrong_assertion_type 401 invalid_client 900023 The value of 'client_assertion_type' is unknown.
+wrong_assertion_type 400 invalid_request 90011 Unexpected client assertion type.
 unverified 401 invalid_client 700027 The client assertion is not valid: %s.
 unknown_key 401 invalid_client 700027 The key of the client assertion is not registered.
 wrong_application 401 invalid_client 700021 The client assertion is not of 'client_id'.

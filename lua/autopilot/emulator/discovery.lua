@@ -19,14 +19,9 @@ local entra_hosts = {
   { "login.microsoftonline.us", "login.usgovcloudapi.net" },
 }
 
---- The origin of the service for the client: the URL's own, else that of the Host header.
-local function origin_of(call)
-  return call.origin or "https://" .. (call.headers.host or entra_hosts[1][1])
-end
-
 --- A tenant's endpoints.
 function discovery.tenant(service, call)
-  local name, origin = call.tenant_in_path, origin_of(call)
+  local name, origin = call.tenant_in_path, call.origin
   local tenant = entra.any_tenant[name] and "{tenantid}" or service:find_tenant(name)
   demand(call, tenant, "unknown_authority", name)
   local base = origin .. "/" .. name
@@ -53,7 +48,7 @@ function discovery.keys(_, call)
     x5t = AccessTokens.key_id,
     n = "w" .. ("emulated"):rep(43):sub(1, 340) .. "A", -- 256 bytes, the first bit set
     e = "AQAB",
-    issuer = origin_of(call) .. "/{tenantid}/v2.0",
+    issuer = call.origin .. "/{tenantid}/v2.0",
   }
   return answers.json(call, { keys = { key } })
 end
@@ -62,7 +57,7 @@ end
 function discovery.instances(_, call)
   local given = call.query.authorization_endpoint
   demand(call, given, "missing_parameter", "authorization_endpoint")
-  local own, asked = origin_of(call):match "://(.*)$", given:match "^https?://([^/?#]+)"
+  local own, asked = call.origin:match "://(.*)$", given:match "^https?://([^/?#]+)"
   if asked == own:gsub(":%d+$", "") then
     asked = own -- MSAL for Python leaves out the port
   end

@@ -256,7 +256,7 @@ local function add_person(answer, service, call, token, granted)
   if granted.has.openid then
     answer.id_token = service.tokens:jwt(token, call.now, {
       aud = token.client_id,
-      iss = ("https://login.microsoftonline.com/%s/v2.0"):format(token.tenant),
+      iss = ("%s/%s/v2.0"):format(call.origin, token.tenant), -- as discovery says
       sub = token.object_id,
       name = token.user,
       preferred_username = token.user,

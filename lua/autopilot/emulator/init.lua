@@ -211,8 +211,8 @@ local function read_fields(text)
   return fields
 end
 
---- Reads a request of the HTTP layer into the call that the endpoints work with. `origin`: scheme and host, nil when the
--- URL is a path. `tenant_in_path`: the first segment, which names the tenant in a path of Entra. `headers`: names in
+--- Reads a request of the HTTP layer into the call that the endpoints work with. `origin`: scheme and host of its URL,
+-- else the host of its header. `tenant_in_path`: the first segment, which names the tenant in a path of Entra. `headers`: names in
 -- lower case. `fields`: of the form in its body. `query`: of its URL.
 --
 -- When the request arrives, the call gets `now` (Unix seconds), the `request_id` of the service, the caller's
@@ -227,7 +227,7 @@ local function read_request(request)
   end
   return {
     method = request.method,
-    origin = origin,
+    origin = origin or "https://" .. (headers.host or "login.microsoftonline.com"),
     path = path,
     tenant_in_path = path:match "^/([^/]*)",
     headers = headers,

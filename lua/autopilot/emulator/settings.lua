@@ -63,9 +63,14 @@ local token_rules = {
   audience = text,
 }
 
--- The rules of options that are a table, and of those that are a map of tables.
-local rules_of_tables = { identity = identity_rules, build_server = build_server_rules }
-local rules_of_maps = { tenants = tenant_rules, clients = client_rules, tokens = token_rules }
+-- The rules of options that are a table, and of the tables in those that are a map.
+local rules_of_tables = {
+  identity = identity_rules,
+  build_server = build_server_rules,
+  tenants = tenant_rules,
+  clients = client_rules,
+  tokens = token_rules,
+}
 
 local function map_complaint(map)
   for key, entry in pairs(map) do
@@ -115,16 +120,11 @@ local settings = {}
 function settings.check(given)
   local name, level = "autopilot.emulator.new", 3
   local checked = options.check(name, rules, given, level)
-  local function check(option, entries, own_rules)
-    for _, entry in pairs(entries or {}) do
-      options.check(name .. ": " .. option, own_rules, entry, level + 1)
-    end
-  end
   for option, own_rules in pairs(rules_of_tables) do
-    check(option, { checked[option] }, own_rules)
-  end
-  for option, own_rules in pairs(rules_of_maps) do
-    check(option, checked[option], own_rules)
+    local is_map = rules[option].check == map_complaint
+    for _, entry in pairs(is_map and checked[option] or { checked[option] }) do
+      options.check(name .. ": " .. option, own_rules, entry, level)
+    end
   end
   for _, fault in ipairs(type(checked.faults) == "table" and checked.faults or {}) do
     faults.check(name .. ": faults", fault, level)

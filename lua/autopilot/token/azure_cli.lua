@@ -14,6 +14,7 @@ local dates = require "autopilot.base.dates"
 local endpoint = require "autopilot.token.endpoint"
 local json = require "autopilot.base.json"
 local life = require "autopilot.token.life"
+local merged = require "autopilot.base.merged"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
 
@@ -232,14 +233,16 @@ return provider.kind("azure_cli", rules, function(checked)
       )
     end
     local named = (checked.tenant or ask.has_several) and tenant or nil
-    local output, code = run_az(checked, resource, named)
+    local left = ask.deadline and ask.deadline - ask.now() or math.huge
+    local limited = merged(checked, { timeout = math.min(checked.timeout, left) })
+    local output, code = run_az(limited, resource, named)
     local is_id = named and not ask.has_several and named:find "^%x+%-%x+%-%x+%-%x+%-%x+$"
     if is_id and code ~= 0 and output:find(takes_no_tenant, 1, true) then
       -- The token has the id of the machine's own tenant, which is compared. It does not contain the domain.
-      output, code = run_az(checked, resource)
+      output, code = run_az(limited, resource)
     end
     if code ~= 0 then
-      fail_with(output, code, checked)
+      fail_with(output, code, limited)
     end
     local whose = "the Azure CLI's output"
     local answer = need(find_answer(output), whose .. " holds no token that can be read")

@@ -72,15 +72,16 @@ local ends = {
   authorization_declined = "the sign-in was declined", -- Entra's name for it
 }
 
---- The next wait after an answer without a token; nil when the sign-in has ended.
-local function next_interval(interval, details)
-  if details.code == "authorization_pending" then
-    return interval
-  elseif details.code == "slow_down" then
-    return interval + slower
-  elseif details.is_transient then
-    return math.max(math.min(interval * 2, longest_interval), details.retry_after or 0)
+--- The next wait after an answer without a token; false when the sign-in has ended. "slow_down" prolongs all further
+-- waits, a failure only the next one.
+local function next_wait(device, wait, details)
+  if details.code == "slow_down" then
+    device.interval = device.interval + slower
+  elseif details.code ~= "authorization_pending" then
+    wait = details.is_transient and math.min(wait * 2, longest_interval)
+    return wait and math.max(wait, details.retry_after or 0)
   end
+  return device.interval
 end
 
 --- Requests a code, shows it to the person, and waits until they have signed in. Returns what `authority.request` does.
@@ -93,19 +94,19 @@ local function sign_in(ask, place, prompt)
     device_code = device.code,
   }
   local now, sleep = ask.now, ask.sleep or core.sleep
-  local began, waited, interval = now(), 0, device.interval
+  local began, waited, wait = now(), 0, device.interval
   while true do
     -- The clock may be set back, or not move in a test: so the waits are counted as well.
-    if math.max(now() - began, waited) + interval > device.info.expires_in then
+    if math.max(now() - began, waited) + wait > device.info.expires_in then
       provider.fail(ends.expired_token, { code = "expired_token" })
     elseif ask.deadline and now() >= ask.deadline then
       provider.fail("the deadline passed before anybody signed in", { is_transient = true })
     end
-    sleep(interval)
-    waited = waited + interval
+    sleep(wait)
+    waited = waited + wait
     local token, expires_in, extra = authority.request(ask, place, grant)
-    interval = not token and next_interval(interval, extra)
-    if not interval then
+    wait = not token and next_wait(device, wait, extra)
+    if not wait then
       return token, ends[extra.code] or expires_in, extra
     end
   end

@@ -244,7 +244,7 @@ local function lost(network, clean, request)
 end
 
 --- Sends a request once. Returns the JSON object of a 200 that reports no error; or nil, a message and
--- details, and the answer when a whole one came.
+-- details, and the answer when one came, or a part of it.
 ---@param ask autopilot.TokenAsk
 ---@param request autopilot.token.HttpRequest
 ---@return table? object, string? message one line, without a secret
@@ -273,7 +273,9 @@ function endpoint.request(ask, request)
     return object
   elseif not answer or (network and not object) then -- or the connection broke after the status
     local message, hint = lost(network, clean, request)
-    return nil, source .. message, { is_transient = true, hint = hint }
+    local retry_after = answer and wait_of(answer, ask.now())
+    local details = { is_transient = true, hint = hint, retry_after = retry_after }
+    return nil, source .. message, details, answer
   end
   local message, details = endpoint.refusal(answer, clean, ask.now())
   return nil, source .. message, details, answer

@@ -90,7 +90,7 @@ return function(leases, key, ask, fetch, known)
       local seconds = math.min(time_left(ask), is_shared and longest_wait or math.huge)
       how, seen = leases:wait(key, { sleep = ask.sleep, now = ask.now, seconds = seconds })
     end
-    if how == "late" and not is_shared then
+    if how == "late" and (not is_shared or time_left(ask) <= 0) then
       return nil, "the deadline passed while another was fetching the token"
     elseif how ~= "over" and how ~= "stuck" then -- this call has the lease, or waiting is useless
       return run(fetch, ask, lease)

@@ -132,9 +132,7 @@ local function ask_metadata_service(ask, request, checked)
   end
   for attempt = 1, math.huge do
     local object, message, details, answer = endpoint.request(ask, request)
-    if not object and not answer then
-      fail_without_service(true)
-    end
+    checked.has_answered = checked.has_answered or object or answer or fail_without_service(true)
     local seconds = answer and wait_after(attempt, answer, message, details)
     if not seconds or not ask.sleep then
       return object, message, details

@@ -49,7 +49,8 @@ local function results_of(ok, ...)
 end
 
 --- Returns the function that makes the providers of one kind from their options. A mistake in the options
--- raises at its caller's line. A provider reads and sends nothing before it is asked; it is asked with `now`.
+-- raises at its caller's line. A provider reads and sends nothing before it is asked, nor after the deadline; it is
+-- asked with `now`.
 ---@param name string
 ---@param rules table<string, autopilot.OptionRule>
 ---@param make fun(checked: table): autopilot.TokenProvider?, string? returns nil and a sentence for a mistake
@@ -64,6 +65,9 @@ function provider.kind(name, rules, make)
     end
     return function(ask)
       ask = ask.now and ask or merged(ask, { now = core.now })
+      if ask.deadline and ask.now() >= ask.deadline then
+        return nil, "the deadline passed before the token was there", { is_transient = true }
+      end
       return results_of(protected_call(provide, ask))
     end
   end
