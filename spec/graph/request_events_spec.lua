@@ -97,6 +97,21 @@ describe("autopilot.client: events", function()
     assert.equal(0, client:sync().attempts[1].elapsed)
   end)
 
+  it("shorten by their observer's time what a deadline leaves to the request", function()
+    local world = virtual_world.new()
+    local client, transport = world:scripted({ { status = 204 } }, {
+      on_event = function()
+        world:pass(7)
+      end,
+    })
+    client:sync { deadline = 10 }
+    assert.equal(3, transport.requests[1].timeout.total)
+    local _, failure = client:sync { deadline = 7, force = true }
+    assert.equal("unreachable", failure.outcome)
+    assert.equal("DEADLINE", failure.network.name)
+    assert.equal(1, #transport.requests)
+  end)
+
   it("may be observed by a function that yields, in every Lua version", function()
     local client = virtual_world.new():scripted({ { status = 204 } }, {
       on_event = function(event)

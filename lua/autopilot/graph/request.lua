@@ -110,6 +110,19 @@ local function read_response(self, client, response, failure, sent, received_at)
   return answer, is_success and response.body or nil
 end
 
+--- Seconds until the deadline; without one, infinity.
+local function time_left(client, given)
+  return given.deadline and given.deadline - client.options.clock() or math.huge
+end
+
+local function too_late(client)
+  return answers.kept_back(
+    client,
+    "DEADLINE",
+    "the deadline passed before the request could be sent"
+  )
+end
+
 --- Sends the request once, with the token; without a token if it is nil.
 ---@param client autopilot.Client
 ---@param given autopilot.RequestArguments
@@ -119,15 +132,10 @@ end
 ---@return string? body when the status is the expected one
 function Request:send(client, given, token)
   local options = client.options
-  local timeout = options.timeout
-  local remaining = given.deadline and given.deadline - options.clock() or math.huge
-  if remaining <= 0 then
-    local message = "the deadline passed before the request could be sent"
-    return answers.kept_back(client, "DEADLINE", message)
+  if time_left(client, given) <= 0 then
+    return too_late(client)
   end
   local attempt = {
-    connect = math.min(timeout.connect, remaining),
-    total = math.min(timeout.total, remaining),
     token = token,
     client_request_id = given.client_request_id or core.uuid(),
     retry_attempt = given.retry_attempt or 0,
@@ -146,7 +154,12 @@ function Request:send(client, given, token)
   if client.is_closed then -- by an event handler
     return answers.closed(client)
   end
-  attempt.at = options.clock() -- after the event handlers, whose time does not count
+  local left, timeout = time_left(client, given), options.timeout -- the event handlers may have taken their time
+  if left <= 0 then
+    return too_late(client)
+  end
+  attempt.connect, attempt.total = math.min(timeout.connect, left), math.min(timeout.total, left)
+  attempt.at = options.clock() -- the time of the event handlers does not count
   client.under_way = client.under_way + 1
   local response, failure, complaint = self.transfer(attempt)
   local received_at = options.clock()
