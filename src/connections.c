@@ -141,10 +141,36 @@ static bool has_input(const struct connections *connections, uint64_t id) {
     return false;
 }
 
+/* The transfers in flight that were sent over connections whose ids have the same low bits. */
+static struct transfer **list_of(struct connections *connections, uint64_t id) {
+    return &connections->sent[id % CONNECTIONS_LISTS];
+}
+
+/* Stores the connection over which the transfer was sent; 0: none, or it has ended. */
+static void set_connection(struct transfer *transfer, uint64_t id) {
+    struct transfer **list = list_of(transfer->handle->connections, id);
+    if (transfer->connection != 0) {
+        *transfer->link = transfer->next_sent;
+        if (transfer->next_sent != NULL) {
+            transfer->next_sent->link = transfer->link;
+        }
+    }
+    transfer->connection = id;
+    if (id != 0) {
+        transfer->link = list;
+        transfer->next_sent = *list;
+        if (*list != NULL) {
+            (*list)->link = &transfer->next_sent;
+        }
+        *list = transfer;
+    }
+}
+
 void connections_end(struct transfer_handle *handle, int in_flight) {
     struct connections *connections = handle->connections;
     long version = 0;
     curl_socket_t socket = CURL_SOCKET_BAD;
+    set_connection(handle->transfer, 0);
     curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 0L); /* still on if nothing was sent */
     curl_easy_getinfo(handle->easy, CURLINFO_HTTP_VERSION, &version);
     if (version == CURL_HTTP_VERSION_1_1 || version == CURL_HTTP_VERSION_1_0) {
@@ -178,12 +204,10 @@ static bool is_answered(const struct transfer *transfer) {
 
 bool connections_is_shared(struct transfer *transfer, bool they_lose) {
     bool is_shared = false;
-    struct transfer *other = transfer;
-    while (other->previous != NULL) {
-        other = other->previous;
-    }
-    for (; transfer->connection != 0 && other != NULL; other = other->next) {
-        if (other != transfer && other->connection == transfer->connection && !is_answered(other)) {
+    uint64_t id = transfer->connection;
+    struct transfer *other = id != 0 ? *list_of(transfer->handle->connections, id) : NULL;
+    for (; other != NULL; other = other->next_sent) {
+        if (other != transfer && other->connection == id && !is_answered(other)) {
             is_shared = true;
             if (they_lose) {
                 transfer_discard_answer(other);
@@ -225,8 +249,8 @@ static int on_send(void *context, char *primary_ip, char *local_ip, int primary_
     struct transfer_handle *handle = context;
     struct transfer *transfer = handle->transfer;
     curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 0L);
-    handle->connection = transfer->connection =
-        connections_id(primary_ip, primary_port, local_ip, local_port);
+    handle->connection = connections_id(primary_ip, primary_port, local_ip, local_port);
+    set_connection(transfer, handle->connection);
     if (handle->has_new_socket) {
         connections_note_version(handle->connections, transfer->connection,
                                  handle->trace.has_agreed_http2);
@@ -240,7 +264,7 @@ static int on_send(void *context, char *primary_ip, char *local_ip, int primary_
     bool is_late = transfer->send_by > 0 && platform_clock() > transfer->send_by;
     transfer->is_refused = is_refused && !is_late;
     if (transfer->is_refused || is_late) {
-        transfer->connection = 0;
+        set_connection(transfer, 0);
         return CURL_PREREQFUNC_ABORT;
     }
     transfer->sends++;
@@ -267,7 +291,7 @@ void connections_note_socket(CURL *easy, curl_socket_t socket, int what) {
     }
     /* Without an answer, it may be the socket of another address of the host, which has failed. */
     if (what == CURL_POLL_REMOVE && transfer->head.complete) {
-        transfer->connection = 0;
+        set_connection(transfer, 0);
     }
     /* Until a socket is connected, libcurl waits for CURL_POLL_OUT only. */
     if (handle->has_new_socket && !handle->is_connected && what != CURL_POLL_OUT) {

@@ -19,6 +19,8 @@
 
 #include "transfer.h"
 
+enum { CONNECTIONS_LISTS = 256 }; /* a search through all transfers would take 0.1 ms for 2,000 */
+
 struct connections {
     CURLM *multi;
     unsigned concurrency;         /* transfers expected at a time; 0: unknown, nothing is limited */
@@ -32,6 +34,7 @@ struct connections {
         curl_socket_t socket;
     } * http1; /* one for each socket number, which later connections reuse */
     size_t http1_count;
+    struct transfer *sent[CONNECTIONS_LISTS]; /* lists of those in flight, by their connection */
 };
 
 /* Initialises zeroed memory, and limits the connections of a new multi. */
