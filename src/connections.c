@@ -57,10 +57,11 @@ static void expect_no_multiplexing(struct connections *connections) {
 
 void connections_begin(struct connections *connections, const struct prepared_request *request,
                        CURL *easy) {
-    if (request->is_plaintext || request->http_version == CURL_HTTP_VERSION_1_1) {
+    bool is_single = request->is_plaintext || request->http_version == CURL_HTTP_VERSION_1_1;
+    bool may_share = !is_single && !connections->is_http1_host[request->host];
+    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, may_share && connections->concurrency > 0 ? 1L : 0L);
+    if (is_single) {
         expect_no_multiplexing(connections);
-    } else if (connections->concurrency > 0) {
-        curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
     }
 }
 
@@ -173,7 +174,11 @@ void connections_end(struct transfer_handle *handle, int in_flight) {
     set_connection(handle->transfer, 0);
     curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 0L); /* still on if nothing was sent */
     curl_easy_getinfo(handle->easy, CURLINFO_HTTP_VERSION, &version);
-    if (version == CURL_HTTP_VERSION_1_1 || version == CURL_HTTP_VERSION_1_0) {
+    bool is_http1 = version == CURL_HTTP_VERSION_1_1 || version == CURL_HTTP_VERSION_1_0;
+    if (version != 0) {
+        connections->is_http1_host[handle->request->host] = is_http1;
+    }
+    if (is_http1) {
         expect_no_multiplexing(connections);
     }
     if (connections->concurrency > 0 && !connections->is_multiplexed) {

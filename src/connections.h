@@ -17,18 +17,21 @@
 #ifndef AUTOPILOT_CONNECTIONS_H
 #define AUTOPILOT_CONNECTIONS_H
 
+#include <limits.h>
+
 #include "transfer.h"
 
 enum { CONNECTIONS_LISTS = 256 }; /* a search through all transfers would take 0.1 ms for 2,000 */
 
 struct connections {
     CURLM *multi;
-    unsigned concurrency;         /* transfers expected at a time; 0: unknown, nothing is limited */
-    bool is_multiplexed;          /* limited for HTTP/2: every host that has answered spoke it */
-    bool must_know_http2;         /* this libcurl does not check the version itself */
-    bool has_begun_one;           /* a connection was opened since this was set to false */
-    double unacknowledged;        /* seconds: see transfer_set_create; 0: no limit */
-    unsigned char http2[1 << 13]; /* a bit for each value of the low 16 bits of an id */
+    unsigned concurrency; /* transfers expected at a time; 0: unknown, nothing is limited */
+    bool is_multiplexed;  /* limited for HTTP/2: every host that has answered spoke it */
+    bool must_know_http2; /* this libcurl does not check the version itself */
+    bool has_begun_one;   /* a connection was opened since this was set to false */
+    bool is_http1_host[UCHAR_MAX + 1]; /* by the hash of the host: its last answer was HTTP/1.x */
+    double unacknowledged;             /* seconds: see transfer_set_create; 0: no limit */
+    unsigned char http2[1 << 13];      /* a bit for each value of the low 16 bits of an id */
     struct http1_socket {
         uint64_t connection; /* its id */
         curl_socket_t socket;
@@ -58,7 +61,9 @@ bool connections_has_http2(const struct connections *connections, uint64_t id);
  * Not CURLE_OK if libcurl refuses. */
 CURLcode connections_configure(struct transfer_handle *handle);
 
-/* Makes a new transfer of the request wait for a connection that it can share. */
+/* Makes a transfer of the request that has no connection wait for one that it can share, unless the
+ * host speaks HTTP/1.x. Newer libcurls (seen with 8.14.1) would make it wait for each connection to
+ * such a host that closes them after an answer. */
 void connections_begin(struct connections *connections, const struct prepared_request *request,
                        CURL *easy);
 
