@@ -24,7 +24,8 @@ static bool may_be_plaintext(const char *host) {
 }
 
 /* Checks that the scheme is allowed for the host, and that the URL has no credentials. */
-static const char *check_url(CURLU *url, bool *is_plaintext) {
+static const char *check_url(struct prepared_request *request) {
+    CURLU *url = request->url;
     char *scheme = NULL, *host = NULL, *secret = NULL;
     CURLUcode code = curl_url_get(url, CURLUPART_SCHEME, &scheme, 0);
     code = code == CURLUE_OK ? curl_url_get(url, CURLUPART_HOST, &host, 0) : code;
@@ -32,8 +33,11 @@ static const char *check_url(CURLU *url, bool *is_plaintext) {
     code = code == CURLUE_NO_USER ? curl_url_get(url, CURLUPART_PASSWORD, &secret, 0) : code;
     bool is_allowed = false;
     if (code == CURLUE_NO_PASSWORD && scheme != NULL && host != NULL) {
-        *is_plaintext = strcmp(scheme, "http") == 0;
-        is_allowed = *is_plaintext ? may_be_plaintext(host) : strcmp(scheme, "https") == 0;
+        request->is_plaintext = strcmp(scheme, "http") == 0;
+        is_allowed = request->is_plaintext ? may_be_plaintext(host) : strcmp(scheme, "https") == 0;
+        for (const char *at = host; *at != '\0'; at++) {
+            request->host = (unsigned char)(request->host * 31 + *at);
+        }
     }
     curl_free(scheme);
     curl_free(host);
@@ -61,7 +65,7 @@ struct prepared_request *prepared_request_create(const char *method, const char 
         *problem = "the method must be GET or POST";
     } else if (request->url != NULL) {
         CURLUcode code = curl_url_set(request->url, CURLUPART_URL, url, 0);
-        *problem = code == CURLUE_OK              ? check_url(request->url, &request->is_plaintext)
+        *problem = code == CURLUE_OK              ? check_url(request)
                    : code == CURLUE_OUT_OF_MEMORY ? no_memory
                                                   : bad_url;
     }

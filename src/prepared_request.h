@@ -16,6 +16,7 @@ struct prepared_request {
     long references; /* several threads may share it */
     bool is_post;
     bool is_plaintext;          /* http, which is allowed for loopback and link-local hosts only */
+    unsigned char host;         /* a hash of the URL's host */
     CURLU *url;                 /* parsed once: libcurl would do it for every transfer */
     struct curl_slist *headers; /* those of every attempt; a transfer puts its own before them */
     struct byte_buffer body;    /* that of a sign-in has a secret */

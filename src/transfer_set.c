@@ -183,8 +183,12 @@ static void check_all(struct transfer_set *set) {
         if (transfer->deadline <= now || transfer->is_shared) {
             finish(set, transfer, CURLE_OPERATION_TIMEDOUT);
         } else {
+            bool is_waiting = is_connecting(transfer);
+            if (is_waiting) {
+                connections_begin(&set->connections, transfer->request, transfer->handle->easy);
+            }
             check_by(set, transfer->deadline);
-            check_by(set, now + (is_connecting(transfer) ? check_seconds : refusal_seconds));
+            check_by(set, now + (is_waiting ? check_seconds : refusal_seconds));
         }
     }
 }
@@ -216,6 +220,7 @@ int transfer_set_perform(struct transfer_set *set) {
         check_by(set, platform_clock() + check_seconds);
     }
     set->connections.has_begun_one = false;
+    bool was_multiplexed = set->connections.is_multiplexed;
     const CURLMsg *message;
     while ((message = curl_multi_info_read(set->watch.multi, &queued)) != NULL) {
         CURLcode code = message->data.result; /* removing the handle frees the message */
@@ -230,7 +235,7 @@ int transfer_set_perform(struct transfer_set *set) {
             must_check = true; /* the others on its connection are to end now */
         }
     }
-    if (must_check) {
+    if (must_check || was_multiplexed != set->connections.is_multiplexed) {
         check_all(set);
     }
     /* A multi that is out of memory makes no progress: its transfers fail, so that no caller waits

@@ -234,6 +234,7 @@ end)
 
 describe("the connections of a transfer set", function()
   after_each(wire.close)
+  teardown(wire.teardown)
 
   it("are kept for the next transfer, and closed with the set", function()
     local server, set = serving(), core.transfer_set { concurrency = 10 }
@@ -251,5 +252,34 @@ describe("the connections of a transfer set", function()
     hostile.until_true(function()
       return server.connections[1].has_ended
     end)
+  end)
+
+  it("are opened all at once to a host that closes each after its answer", function()
+    local count, asked, at_once = 10, 0, 2
+    local server = hostile.listen(wire.tls(function(connection)
+      connection:read_head()
+      asked = asked + 1
+      -- Until the second answer of all, requests may wait for a connection that they can share.
+      at_once = at_once - 1
+      while at_once < 0 and asked < count do
+        connection:wait()
+      end
+      connection:send "HTTP/1.0 204 X\r\n\r\n"
+      connection:close()
+    end))
+    local set = core.transfer_set { concurrency = count }
+    local given = { url = server:url("/", "https"), ca_file = wire.certificates().ca }
+    local request = request_to(server, given)
+    for _ = 1, 2 do
+      local begun = {}
+      for number = 1, count do
+        begun[number] = set:add(request, { connect = limit, total = limit })
+      end
+      for _, transfer in ipairs(begun) do
+        run_until_finished(set, transfer)
+      end
+      asked = 0
+    end
+    assert.are.equal(2 * count, #server.connections)
   end)
 end)

@@ -213,25 +213,6 @@ describe("in OpenResty, a client", function()
     assert.is_nil(preset.no_such_thing)
   end)
 
-  it("lets resty's print write a report as its line, and other values as before", function()
-    local printed, plain = nil, print
-    rawset(_G, "print", function(...)
-      printed = { n = select("#", ...), ... }
-    end)
-    world.ngx.config.is_console = true
-    finally(function()
-      rawset(_G, "print", plain)
-    end)
-    local client = client_with { token = "secret" }
-    world.phase = "log"
-    local _, failure = world:call(client.sync, client)
-    local other = { "a" }
-    print(nil, failure, other, nil)
-    assert.same({ n = 4, nil, tostring(failure), other }, printed)
-    print()
-    assert.same({ n = 0 }, printed)
-  end)
-
   it("also sleeps for the retries of a user's function", function()
     local retry = require("autopilot.openresty").retry
     local result = world:call(function()

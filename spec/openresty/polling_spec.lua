@@ -236,6 +236,22 @@ describe("in OpenResty, the polling driver", function()
     end
   end)
 
+  it("asks nginx once a second for a timer that begins: each refused one is an alert", function()
+    local at, asked = world.ngx.timer.at, 0
+    function world.ngx.timer.at(seconds)
+      asked = asked + (seconds == 0 and 1 or 0)
+      return true
+    end
+    for _ = 1, 20 do
+      spawn(world.now + 9)
+    end
+    world:run(4.5)
+    assert.is_true(asked >= 4 and asked <= 5, asked)
+    world.ngx.timer.at = at
+    world:run(1.2)
+    assert.is_true(polling.lease > world.now + 0.1, "no timer has begun")
+  end)
+
   it("cancels the transfer of a killed light thread if nginx has no free timer, too", function()
     local given_up = {}
     function set.discard(_, transfer)

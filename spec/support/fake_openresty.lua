@@ -109,7 +109,6 @@ end
 
 local function make_ngx(world)
   return {
-    config = {},
     worker = {
       exiting = function()
         return world.is_exiting
@@ -131,8 +130,8 @@ local function make_ngx(world)
       world.log[#world.log + 1] = level .. ": " .. table.concat { ... }
     end,
     timer = {
-      at = function(seconds, action)
-        world:spawn(action, false).resume_at = world.now + seconds
+      at = function(seconds, action, ...)
+        world:spawn(action, false, ...).resume_at = world.now + seconds
         return true
       end,
     },

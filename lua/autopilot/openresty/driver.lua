@@ -23,6 +23,7 @@ local semaphore = require "ngx.semaphore"
 ---@field waited number seconds for which steppers or, without one, light threads have waited, while nginx was not too busy
 ---@field stepper table? identifies the present stepper, or the last one
 ---@field lease number until when the stepper counts as alive, on core.clock
+---@field next_timer number when a timer may be started again; 0 after one has begun
 local Driver = {}
 Driver.__index = Driver
 
@@ -45,7 +46,10 @@ local longest_pause = 0.52
 local killed_seconds = patience + 2 * longest_pause
 
 -- Seconds that a timer may take to begin; also how long a light thread sleeps until it has begun.
-local begin_seconds = 0.1
+local begin_seconds = 0.05
+
+-- Seconds between two timers of which the first has not begun: nginx logs an alert for each that exceeds its limit.
+local timer_seconds = 1
 
 ---@param mover autopilot.openresty.Mover
 ---@param pause_for fun(mover): fun(): string? is called by each stepper, and returns the function with which that
@@ -53,7 +57,8 @@ local begin_seconds = 0.1
 -- socket
 ---@return autopilot.openresty.Driver
 function Driver.new(mover, pause_for)
-  local driver = { mover = mover, pause_for = pause_for, waiting = {}, waited = 0, lease = 0 }
+  local driver = { mover = mover, pause_for = pause_for, waiting = {} }
+  driver.waited, driver.lease, driver.next_timer = 0, 0, 0
   return setmetatable(driver, Driver)
 end
 
@@ -97,10 +102,10 @@ local function cancel_all(self)
   end
 end
 
---- Runs as the stepper until no light thread waits or another stepper has replaced this one.
-local function step(self)
+--- Runs as the stepper, in a timer, until no light thread waits or another stepper has replaced this one.
+local function step(_, self)
   local own = {}
-  self.stepper = own
+  self.stepper, self.next_timer = own, 0
   local pause = self.pause_for(self.mover)
   while self.stepper == own and next(self.waiting) do
     self.lease = core.clock() + 2 * patience
@@ -133,9 +138,10 @@ local function begin_stepping(self)
     collect(self)
     cancel_killed(self)
     self.lease = core.clock() + begin_seconds
-    ngx.timer.at(0, function()
-      step(self)
-    end)
+    if self.lease > self.next_timer then
+      self.next_timer = self.lease + timer_seconds
+      ngx.timer.at(0, step, self)
+    end
   end
 end
 

@@ -96,20 +96,4 @@ end
 
 preset.retry = setmetatable({ run = run }, { __index = autopilot.retry })
 
---- Returns the values, with reports as texts.
-local function with_lines(...)
-  if select("#", ...) > 0 then
-    local value = ...
-    local shape = type(value) == "table" and getmetatable(value)
-    return shape and shape.__tostring and tostring(value) or value, with_lines(select(2, ...))
-  end
-end
-
-if ngx.config.is_console then -- `resty` prints of a table the strings in it, which is nothing for a report
-  local plain = print
-  package.loaded._G.print = function(...)
-    return plain(with_lines(...))
-  end
-end
-
 return setmetatable(preset, { __index = autopilot })
