@@ -73,8 +73,8 @@ local function find_secret(given, options, context, title)
     secret = context:variable "AZURE_CLIENT_SECRET"
     complaint = title .. " needs --client-secret-file or AZURE_CLIENT_SECRET"
   elseif path == "-" then
-    secret = context:read_input(longest + 1):match "^%s*([^%c]*[^%s%c])%s*$"
-    complaint = "standard input must hold the secret alone"
+    secret, complaint = secret_file.only_line(context:read_input(longest + 1))
+    complaint = complaint and "standard input " .. complaint
   else
     secret, complaint = secret_file.read_line(path, options.allow_world_readable)
     complaint = complaint and "--client-secret-file cannot be used: " .. complaint
@@ -247,11 +247,9 @@ local function read_token(path, context)
       return nil, "--token-file cannot be read: " .. is_rereadable
     end
   end
-  local token = text:match "^%s*(.*%S)" or ""
-  if token == "" then
-    return nil, origin .. " is empty"
-  elseif token:find "[%s%c]" then
-    return nil, origin .. " must hold a token and nothing else"
+  local token, complaint = secret_file.only_line(text)
+  if not token or token:find "%s" then
+    return nil, ("%s %s"):format(origin, complaint or "must hold a token and nothing else")
   elseif #text > longest then
     return nil, origin .. " is too large for a token"
   end

@@ -45,7 +45,26 @@ function secret_file.read(path, allow_world_readable)
   return text
 end
 
---- The only line of a file, without white space around it; or nil and a sentence.
+--- The only line of a text, without white space around it; or nil and what is wrong with the text.
+---@param text string
+---@return string? line, string? complaint such as `is empty`
+function secret_file.only_line(text)
+  if text:find "^\255\254" or text:find "^\254\255" then
+    return nil, "is text in UTF-16: save it as UTF-8"
+  elseif text:sub(1, #byte_order_mark) == byte_order_mark then
+    text = text:sub(#byte_order_mark + 1)
+  end
+  -- In two steps: one pattern for both ends would take quadratic time.
+  local line = (text:match "%S.*" or ""):match "^.*%S"
+  if not line then
+    return nil, "is empty"
+  elseif line:find "%c" then
+    return nil, "must hold one line and nothing else"
+  end
+  return line
+end
+
+--- The only line of a file; or nil and a sentence.
 ---@param path string
 ---@param allow_world_readable boolean?
 ---@return string? line, string? message
@@ -53,17 +72,10 @@ function secret_file.read_line(path, allow_world_readable)
   local text, message = secret_file.read(path, allow_world_readable)
   if not text then
     return nil, message
-  elseif text:find "^\255\254" or text:find "^\254\255" then
-    return failure(path, "it is text in UTF-16: save it as UTF-8")
-  elseif text:sub(1, #byte_order_mark) == byte_order_mark then
-    text = text:sub(#byte_order_mark + 1)
   end
-  -- The blanks behind the line are found from the end: a pattern for both ends would take quadratic time.
-  local line = text:sub(text:find "%S" or #text + 1, -#text:reverse():match "^%s*" - 1)
-  if line == "" then
-    return failure(path, "it is empty")
-  elseif line:find "%c" then
-    return failure(path, "it must hold one line and nothing else")
+  local line, complaint = secret_file.only_line(text)
+  if not line then
+    return failure(path, "it " .. complaint)
   end
   return line
 end
