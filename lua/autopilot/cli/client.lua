@@ -145,7 +145,7 @@ function client.run(command, given, context)
     local answer, failure = opened[command.name](opened, arguments)
     report, lines_of = answer or failure, command.lines
     if command.complete then
-      command.complete(report, opened)
+      command.complete(report, opened, given)
     end
   end
   opened:close()
