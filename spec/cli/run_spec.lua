@@ -51,6 +51,20 @@ describe("the command, as a process", function()
     assert.equal(0, code)
   end)
 
+  it("ends in 130 by Ctrl-C also while its modules are loaded", function()
+    local signal = [[package.preload["argparse"] = function()
+      io.popen("kill -INT $PPID"):close()
+      for _ = 1, 1000 do end
+    end]]
+    local line = ("timeout 20 %s -e %s bin/autopilot-sync sync 2>&1; echo $?"):format(
+      command_process.interpreter,
+      shell.quote(signal)
+    )
+    local pipe = io.popen(line, "r")
+    assert.equal("autopilot-sync: interrupted\n130\n", pipe:read "*a")
+    pipe:close()
+  end)
+
   it("names the package of a module that is missing, in one line", function()
     for module, package in pairs {
       ["cjson.safe"] = "install lua%-cjson",
