@@ -6,6 +6,7 @@
 local command_options = require "autopilot.cli.options"
 local lazy = require "autopilot.base.lazy"
 local named_file = require "autopilot.base.named_file"
+local protected_call = require "autopilot.base.protected_call"
 local write_file = require "autopilot.cli.output_file"
 
 local secret_file = lazy "autopilot.token.secret_file"
@@ -177,7 +178,7 @@ local function open(name, options, context, title)
     local value = needed(option, options, context, title)
     given[passed_as] = passed_as ~= "" and value or nil
   end
-  local made, result = pcall(require("autopilot.token")[maker], given)
+  local made, result = protected_call(require("autopilot.token")[maker], given)
   if not made then
     refuse("%s", (tostring(result):gsub("^autopilot%.token%.[%w_]+:", title .. ":")))
   end
