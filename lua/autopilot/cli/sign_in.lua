@@ -28,7 +28,7 @@ local unchecked_domain = "%s must be the tenant's id with --auth managed, which 
 local no_way = "there is no token: sign in as an application with --client-id and "
   .. "--client-secret-file, or in another way with --auth; or give a token in AUTOPILOT_TOKEN or "
   .. "by --token-file"
-local no_way_for_many = "it is not said how to sign in: choose with --auth, or name a "
+local no_way_for_many = "no way to sign in is given: choose one with --auth, or name a "
   .. "client_secret_file for each tenant in the list"
 local nothing_described = "--auth env needs AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH or "
   .. "AZURE_FEDERATED_TOKEN_FILE"
