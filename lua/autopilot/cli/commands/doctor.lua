@@ -58,8 +58,7 @@ end
 
 local function show(report, given, output)
   if given.json then
-    output:json(report)
-    return
+    return output:json(report)
   end
   local write = given.quiet and output.warn or output.line
   for _, line in ipairs(lines_of(report, given.quiet and { wrong = true } or states)) do
