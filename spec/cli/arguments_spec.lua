@@ -30,6 +30,10 @@ describe("a wrong command line ends in 2 with one sentence:", function()
       "token " .. ("aB3~x"):rep(8),
       "unexpected argument 'aB3~xaB3…': write autopilot-sync token [OPTIONS]",
     },
+    {
+      "sync --token-file eyJ0eXAiOiJKV1QifQ.eyJhdWQiOiJ4In0.c2ln",
+      "--token-file cannot be read: [redacted]: No such file or directory",
+    },
     { ("aB3~x"):rep(8), "unknown command 'aB3~xaB3…': see autopilot-sync --help" },
     {
       "fleet a.csv b.csv",

@@ -176,6 +176,29 @@ describe("sync", function()
     assert.is_true(transport.requests[#transport.requests].timeout.total <= 5)
   end)
 
+  it("reads when a refusal ends by its deadline, too", function()
+    for taken, most in pairs { [0] = 5, [4] = 1, [5] = false } do
+      local time, asked_for = 0, false
+      local transport = scripted {
+        function()
+          time = taken
+          return { status = 429 }
+        end,
+        function(request)
+          asked_for = request.timeout.total
+          return { status = 503 }
+        end,
+      }
+      local ran = run("sync --attempts 1 --deadline 5", transport, {
+        clock = function()
+          return time
+        end,
+      })
+      assert.equal(4, ran.code)
+      assert.equal(most, asked_for)
+    end
+  end)
+
   it("prints no control characters for a terminal", function()
     local body = '{"error":{"code":"x","message":"a\\u001b[2Jb\\r\\nc\\u009bd"}}'
     local ran = run("sync", { { status = 418, body = body } })

@@ -118,13 +118,18 @@ describe("the progress of a fleet", function()
       local width = core.terminal_width
       core.terminal_width = function() end
       context.terminal_width = nil
-      start()()
-      assert.matches(
-        "\r%[[#-]+%] 1,250/10,000, 12 failed, 1 min 10 s left, 64 in flight$",
-        context.output.stderr.text
-      )
-      context.output:close()
-      context.output.stderr.text = ""
+      for _, columns in ipairs { "", "0", "wide" } do
+        context.getenv = function(name)
+          return name == "COLUMNS" and columns or nil
+        end
+        start()()
+        assert.matches(
+          "\r%[[#-]+%] 1,250/10,000, 12 failed, 1 min 10 s left, 64 in flight$",
+          context.output.stderr.text
+        )
+        context.output:close()
+        context.output.stderr.text = ""
+      end
       context.getenv = function(name)
         return name == "COLUMNS" and "24" or nil
       end

@@ -118,7 +118,8 @@ describe("a missing token", function()
       [" \r\n"] = "--token-file: %s is empty",
       ["hidden hidden"] = "--token-file: %s must hold a token and nothing else",
       ["Bearer hidden"] = "--token-file: %s must hold a token and nothing else",
-      ["hidden\0hidden"] = "--token-file: %s must hold a token and nothing else",
+      ["hidden\0hidden"] = "--token-file: %s must hold one line and nothing else",
+      ["\255\254h\0i\0"] = "--token-file: %s is text in UTF-16: save it as UTF-8",
       [("hidden"):rep(20000)] = "--token-file cannot be read: %s: it is too large",
     } do
       local path, remove = files.temporary(text)
@@ -134,9 +135,31 @@ describe("a missing token", function()
       mistake("--token-file -", { stdin = stdin_of(("hidden"):rep(20000)) })
     )
     assert.equal(
-      "AUTOPILOT_TOKEN must hold a token and nothing else",
+      "AUTOPILOT_TOKEN must hold one line and nothing else",
       mistake("", { env = { AUTOPILOT_TOKEN = "hidden\r\nX-Header: hidden" } })
     )
     assert.equal("AUTOPILOT_TOKEN is empty", mistake("", { env = { AUTOPILOT_TOKEN = "  " } }))
   end)
+
+  it(
+    "ends in 2 at once for an input or a variable that has blanks only, or many line ends",
+    function()
+      local began, blanks = os.clock(), (" "):rep(60000)
+      assert.equal(
+        "standard input is empty",
+        mistake("--token-file -", { stdin = stdin_of(blanks) })
+      )
+      assert.equal(
+        "standard input is empty",
+        mistake("--client-secret-file - --client-id x --tenant contoso.example", {
+          stdin = stdin_of(blanks),
+        })
+      )
+      assert.equal(
+        "AUTOPILOT_TOKEN must hold one line and nothing else",
+        mistake("", { env = { AUTOPILOT_TOKEN = "x" .. ("\n"):rep(60000) .. "x" } })
+      )
+      assert.is_true(os.clock() - began < 5, "quadratic time")
+    end
+  )
 end)

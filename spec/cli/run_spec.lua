@@ -51,6 +51,25 @@ describe("the command, as a process", function()
     assert.equal(0, code)
   end)
 
+  it("ends in 130 by Ctrl-C also while it loads a module", function()
+    for module, told in pairs {
+      argparse = "",
+      ["autopilot.token.application"] = ": no sync was asked for",
+      ["autopilot.store.sql"] = ": no sync was asked for",
+    } do
+      local signal = [[package.preload["%s"] = function()
+        io.popen("kill -INT $PPID"):close()
+        for _ = 1, 1000 do end
+      end]]
+      local line = "AZURE_CLIENT_SECRET=made-up timeout 20 %s -e %s bin/autopilot-sync sync --auth "
+        .. "secret --client-id x --tenant x --store x.db 2>&1; echo $?"
+      local pipe =
+        io.popen(line:format(command_process.interpreter, shell.quote(signal:format(module))), "r")
+      assert.equal(("autopilot-sync: interrupted%s\n130\n"):format(told), pipe:read "*a")
+      pipe:close()
+    end
+  end)
+
   it("names the package of a module that is missing, in one line", function()
     for module, package in pairs {
       ["cjson.safe"] = "install lua%-cjson",

@@ -339,14 +339,18 @@ describe("an incomplete sign-in", function()
       mistake("sync --client-secret-file " .. path, complete):find("one line", 1, true)
     )
     remove()
-    for _, text in ipairs { "", " \n", "hidden\nhidden" } do
+    for text, complaint in pairs {
+      [""] = "is empty",
+      [" \n"] = "is empty",
+      ["hidden\nhidden"] = "must hold one line and nothing else",
+    } do
       local stdin = {
         read = function()
           return text ~= "" and text or nil
         end,
       }
       assert.equal(
-        "standard input must hold the secret alone",
+        "standard input " .. complaint,
         mistake("sync --client-secret-file -", complete, { stdin = stdin })
       )
     end

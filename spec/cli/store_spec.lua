@@ -1,6 +1,7 @@
 -- `--store`: of simultaneous commands one sends the request, and a later one uses what the first has learnt.
 
 local cjson = require "cjson"
+local command = require "support.command"
 local command_process = require "support.command_process"
 local database_server = require "support.database_server"
 local emulated_service = require "support.emulated_service"
@@ -92,27 +93,27 @@ describe("the option --store", function()
     for argument, told in pairs {
       ["redis://me:secret-word@host"] = "option '--store' " .. password,
       ["redis://me:secret/-word@host"] = "option '--store' " .. password,
-      ["'postgresql://me@host/d?sslmode=require&password=secret-word'"] = "option '--store' "
+      ["postgresql://me@host/d?sslmode=require&password=secret-word"] = "option '--store' "
         .. password,
-      ["'host=here password = secret-word'"] = "option '--store' " .. password,
+      ["host=here password = secret-word"] = "option '--store' " .. password,
       ["etcd://host"] = "--store must be a file",
       ["redis"] = "--store must be a file, redis[s]://… or postgresql://…: write redis://HOST:6379",
       ["127.0.0.1:6379"] = "--store must be a file, redis[s]://… or postgresql://…: write "
         .. "redis://127.0.0.1:6379",
       ["redis://"] = "--store must be redis[s]://[user",
     } do
-      local code, _, complaint = command_process.run("sync --store " .. argument, env)
-      assert.equal(2, code)
-      assert.equal("autopilot-sync: " .. told, complaint:sub(1, #told + 16))
-      assert.falsy(complaint:find("word@", 1, true) or complaint:find("secret", 1, true), complaint)
+      local ran = command.run({ "sync", "--store", argument }, { env = env })
+      assert.same({ 2, "" }, { ran.code, ran.out })
+      assert.equal("autopilot-sync: " .. told, ran.err:sub(1, #told + 16))
+      assert.falsy(ran.err:find("word@", 1, true) or ran.err:find("secret", 1, true), ran.err)
     end
   end)
 
   it("needs a tenant", function()
     env.AZURE_TENANT_ID = nil
-    local code, _, complaint = command_process.run(("sync --store '%s/x.db'"):format(folder), env)
+    local ran = command.run({ "sync", "--store", folder .. "/x.db" }, { env = env })
     env.AZURE_TENANT_ID = service.tenant
-    assert.equal(2, code)
-    assert.truthy(complaint:find("needs --tenant: ", 1, true), complaint)
+    assert.equal(2, ran.code)
+    assert.truthy(ran.err:find("needs --tenant: ", 1, true), ran.err)
   end)
 end)

@@ -49,11 +49,11 @@ function named_file.open(path, allow_pipe)
   return file, reason and named_file.printable(reason)
 end
 
---- Why a file or a pipe cannot be read, or nil when it can. Nothing is read from it.
+--- Why a file cannot be read, or nil when it can. Nothing is read from it.
 ---@param path string
 ---@return string? message
 function named_file.read_complaint(path)
-  local file, message = named_file.open(path, true)
+  local file, message = named_file.open(path)
   if not file then
     return message
   end

@@ -49,8 +49,8 @@ local function exit_code_help()
   return table.concat(lines, "\n")
 end
 
---- Adds the options of every command, which may also stand before its name. What was given there is kept, because
--- argparse empties only the target, which is not used.
+--- Adds the options that every command has. The action stores them, because argparse would forget those before the
+-- name of the command: it sets the targets of the command's options to nil.
 local function add_common(parser)
   local function add_flag(name, what)
     parser:flag("--" .. name, what):target("_"):action(function(result)

@@ -6,6 +6,7 @@ local lazy = require "autopilot.base.lazy"
 local merged = require "autopilot.base.merged"
 local outcome = require "autopilot.sync.outcome"
 local progress = require "autopilot.cli.progress"
+local protected_call = require "autopilot.base.protected_call"
 local refuse = require("autopilot.cli.options").refuse
 local sign_in = require "autopilot.cli.sign_in"
 
@@ -18,7 +19,7 @@ local function store_of(given, context)
   if not place then
     return nil
   end
-  local is_open, opened = pcall(require("autopilot.store").open, place)
+  local is_open, opened = protected_call(require("autopilot.store").open, place)
   if not is_open then
     refuse("%s %s", origin, opened:match "must .*")
   end
@@ -145,7 +146,7 @@ function client.run(command, given, context)
     local answer, failure = opened[command.name](opened, arguments)
     report, lines_of = answer or failure, command.lines
     if command.complete then
-      command.complete(report, opened)
+      command.complete(report, opened, given)
     end
   end
   opened:close()

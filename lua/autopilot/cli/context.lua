@@ -55,8 +55,7 @@ end
 
 --- The value of an environment variable, without line ends behind it; nil where it is not set or empty.
 function Context:variable(name)
-  local value = (self.getenv(name) or ""):match "^(.-)[\r\n]*$"
-  return value ~= "" and value or nil
+  return (self.getenv(name) or ""):match "^.*[^\r\n]"
 end
 
 --- The value of an option of the command, else of its variable; and which of the two gave it. Without a value: nil,

@@ -5,7 +5,6 @@ local ensure = require "autopilot.sync.ensure"
 local options = require "autopilot.base.options"
 local outcome = require "autopilot.sync.outcome"
 local status = require "autopilot.cli.commands.status"
-local sync = require "autopilot.sync.sync"
 local text = require "autopilot.cli.text"
 
 local dry_run = {}
@@ -15,7 +14,7 @@ local dry_run = {}
 -- no plan.
 local plans = {}
 
-local operations = { sync = sync, ensure = ensure }
+local operations = { sync = require "autopilot.sync.sync", ensure = ensure }
 
 --- The reason of a refusal in words.
 local function reason_of(name, seconds)

@@ -23,7 +23,7 @@ local function print_raised(context, raised)
     output:text(ours.text)
     return 0
   elseif ours.mistake then
-    output:complain(ours.mistake)
+    output:complain(redact.text(ours.mistake)) -- a token may be where a file's name belongs
     return wrong_usage
   end
   if is_interrupt(message) then

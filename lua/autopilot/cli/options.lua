@@ -232,7 +232,7 @@ The service:
 --ca-file FILE: PEM file with the certificate authorities to trust, instead of those of this
   machine. Default: AUTOPILOT_CA_FILE.
 --proxy URL: Proxy to use, such as http://proxy.example:3128, or none. Default: as HTTPS_PROXY and
-  NO_PROXY say. A proxy that wants a password goes there.
+  NO_PROXY say. A password of the proxy may be in HTTPS_PROXY only.
 --store STORE: Where processes or machines share what is known of tenants, so that one of them asks
   at a time: an SQLite file, redis[s]://… or postgresql://… without a password. Default:
   AUTOPILOT_STORE, else nothing is shared.

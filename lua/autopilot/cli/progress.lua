@@ -25,7 +25,7 @@ function progress.drawer(context, options, line)
     local clock = context.clock()
     local is_due = is_news or output.shown == 0 or clock - drawn_at >= shortest_interval
     local width = context.terminal_width or core.terminal_width()
-    local columns = tonumber((context.getenv "COLUMNS" or ""):match "^%d+$")
+    local columns = tonumber((context.getenv "COLUMNS" or ""):match "^[1-9]%d*$")
     width = width ~= 0 and width or columns or usual_width
     -- Many terminals begin a new line behind the last column.
     local shown = is_due and line(math.max(0, width - 1))

@@ -6,6 +6,7 @@
 local command_options = require "autopilot.cli.options"
 local lazy = require "autopilot.base.lazy"
 local named_file = require "autopilot.base.named_file"
+local protected_call = require "autopilot.base.protected_call"
 local write_file = require "autopilot.cli.output_file"
 
 local secret_file = lazy "autopilot.token.secret_file"
@@ -27,7 +28,7 @@ local unchecked_domain = "%s must be the tenant's id with --auth managed, which 
 local no_way = "there is no token: sign in as an application with --client-id and "
   .. "--client-secret-file, or in another way with --auth; or give a token in AUTOPILOT_TOKEN or "
   .. "by --token-file"
-local no_way_for_many = "it is not said how to sign in: choose with --auth, or name a "
+local no_way_for_many = "no way to sign in is given: choose one with --auth, or name a "
   .. "client_secret_file for each tenant in the list"
 local nothing_described = "--auth env needs AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH or "
   .. "AZURE_FEDERATED_TOKEN_FILE"
@@ -73,8 +74,8 @@ local function find_secret(given, options, context, title)
     secret = context:variable "AZURE_CLIENT_SECRET"
     complaint = title .. " needs --client-secret-file or AZURE_CLIENT_SECRET"
   elseif path == "-" then
-    secret = context:read_input(longest + 1):match "^%s*([^%c]*[^%s%c])%s*$"
-    complaint = "standard input must hold the secret alone"
+    secret, complaint = secret_file.only_line(context:read_input(longest + 1))
+    complaint = complaint and "standard input " .. complaint
   else
     secret, complaint = secret_file.read_line(path, options.allow_world_readable)
     complaint = complaint and "--client-secret-file cannot be used: " .. complaint
@@ -177,7 +178,7 @@ local function open(name, options, context, title)
     local value = needed(option, options, context, title)
     given[passed_as] = passed_as ~= "" and value or nil
   end
-  local made, result = pcall(require("autopilot.token")[maker], given)
+  local made, result = protected_call(require("autopilot.token")[maker], given)
   if not made then
     refuse("%s", (tostring(result):gsub("^autopilot%.token%.[%w_]+:", title .. ":")))
   end
@@ -247,11 +248,9 @@ local function read_token(path, context)
       return nil, "--token-file cannot be read: " .. is_rereadable
     end
   end
-  local token = text:match "^%s*(.*%S)" or ""
-  if token == "" then
-    return nil, origin .. " is empty"
-  elseif token:find "[%s%c]" then
-    return nil, origin .. " must hold a token and nothing else"
+  local token, complaint = secret_file.only_line(text)
+  if not token or token:find "%s" then
+    return nil, ("%s %s"):format(origin, complaint or "must hold a token and nothing else")
   elseif #text > longest then
     return nil, origin .. " is too large for a token"
   end

@@ -296,7 +296,7 @@ local function run_check(found, one)
   elseif found.obstacle and not traits.is_independent then
     state, text = "skipped", "not checked, because " .. found.obstacle
   elseif traits.is_curls and not found.is_curl then
-    state, text = "skipped", "the client's own transport does not tell it"
+    state, text = "skipped", "not known, because the client has a transport of its own"
   else
     state, text, advice = one.examine(found)
   end

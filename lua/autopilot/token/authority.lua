@@ -111,8 +111,7 @@ end
 --- of a value are removed, because a secret that was made from a file may have them.
 function authority.environment(checked)
   return function(name)
-    local value = (checked.getenv(name) or ""):match "^(.-)[\r\n]*$"
-    return value ~= "" and value or nil
+    return (checked.getenv(name) or ""):match "^.*[^\r\n]"
   end
 end
 

@@ -10,8 +10,6 @@ local secret_file = {}
 -- Bytes. A key with its chain of certificates has some ten thousand; an endless input is not a secret.
 local longest = 256 * 1024
 
-local byte_order_mark = "\239\187\191" -- what editors on Windows put before UTF-8
-
 local failure = named_file.failure
 
 secret_file.printable = named_file.printable
@@ -45,27 +43,35 @@ function secret_file.read(path, allow_world_readable)
   return text
 end
 
---- The only line of a file, without white space around it; or nil and a sentence.
+--- The only line of a text, without white space around it; or nil and what is wrong with the text.
+---@param text string
+---@return string? line, string? complaint such as `is empty`
+function secret_file.only_line(text)
+  if text:find "^\255\254" or text:find "^\254\255" then
+    return nil, "is text in UTF-16: save it as UTF-8"
+  end
+  text = text:gsub("^\239\187\191", "") -- the mark that editors on Windows put before UTF-8
+  -- In two steps: one pattern for both ends would take quadratic time.
+  local line = (text:match "%S.*" or ""):match "^.*%S"
+  if not line then
+    return nil, "is empty"
+  elseif line:find "%c" then
+    return nil, "must hold one line and nothing else"
+  end
+  return line
+end
+
+--- The only line of a file; or nil and a sentence.
 ---@param path string
 ---@param allow_world_readable boolean?
 ---@return string? line, string? message
 function secret_file.read_line(path, allow_world_readable)
   local text, message = secret_file.read(path, allow_world_readable)
-  if not text then
-    return nil, message
-  elseif text:find "^\255\254" or text:find "^\254\255" then
-    return failure(path, "it is text in UTF-16: save it as UTF-8")
-  elseif text:sub(1, #byte_order_mark) == byte_order_mark then
-    text = text:sub(#byte_order_mark + 1)
+  local line, complaint = secret_file.only_line(text or "")
+  if text and not line then
+    return failure(path, "it " .. complaint)
   end
-  -- The blanks behind the line are found from the end: a pattern for both ends would take quadratic time.
-  local line = text:sub(text:find "%S" or #text + 1, -#text:reverse():match "^%s*" - 1)
-  if line == "" then
-    return failure(path, "it is empty")
-  elseif line:find "%c" then
-    return failure(path, "it must hold one line and nothing else")
-  end
-  return line
+  return line, message
 end
 
 return secret_file

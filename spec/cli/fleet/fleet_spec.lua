@@ -200,7 +200,7 @@ describe("autopilot-sync fleet", function()
     local app = { AZURE_CLIENT_ID = "app", AZURE_CLIENT_SECRET = secret }
 
     it("no way to sign in", function()
-      assert.matches("it is not said how to sign in: choose with %-%-auth", mistake "")
+      assert.matches("no way to sign in is given: choose one with %-%-auth", mistake "")
     end)
 
     it("a token, which belongs to one tenant", function()

@@ -77,7 +77,7 @@ describe("autopilot-sync fleet with a list that arrives slowly", function()
     world.env = {}
     local ran = run("", { "tenant\n", false, false, "a.example\n" }, world)
     assert.equal(2, ran.code)
-    assert.matches("it is not said how to sign in", ran.err)
+    assert.matches("no way to sign in is given", ran.err)
     assert.equal(0, #requests)
   end)
 

@@ -58,8 +58,7 @@ end
 
 local function show(report, given, output)
   if given.json then
-    output:json(report)
-    return
+    return output:json(report)
   end
   local write = given.quiet and output.warn or output.line
   for _, line in ipairs(lines_of(report, given.quiet and { wrong = true } or states)) do
@@ -80,14 +79,10 @@ local function environment_of(context)
   local values = {}
   for name in (told .. counted):gmatch "%S+" do
     local value = context:variable(name)
-    if value and told:find(name .. " ", 1, true) then
-      for _, password in ipairs(passwords.find(value)) do
-        context:hide(password)
-      end
-      values[name] = value
-    else
-      values[name] = value and "set"
+    for _, password in ipairs(passwords.find(value or "")) do
+      context:hide(password)
     end
+    values[name] = value and (told:find(name .. " ", 1, true) and value or "set")
   end
   return values
 end

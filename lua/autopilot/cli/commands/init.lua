@@ -10,7 +10,7 @@
 ---@field run (fun(given: table<string, any>, context: autopilot.cli.Context): integer)? returns the exit code
 --- Without `run`, `cli/client` runs the client's method of that name, and the rest is about it:
 ---@field arguments (fun(given: table<string, any>, context: autopilot.cli.Context): table)?
----@field complete (fun(report: autopilot.Report, client: autopilot.Client))? adds to the report before the client is closed
+---@field complete (fun(report: autopilot.Report, client: autopilot.Client, given: table))? adds to the report before the client is closed
 ---@field lines (fun(report: autopilot.Report): string[])? a good report as lines; default: its own line
 
 local completion = require "autopilot.cli.commands.completion"

@@ -40,10 +40,10 @@ function sync.arguments(given)
 end
 
 --- Adds the end of the cooldown, from the tenant's record, to a refusal that does not have it.
-function sync.complete(report, client)
-  local status = report.outcome == "cooldown"
-    and not report.retry_at
-    and client:status { deadline = 10 }
+function sync.complete(report, client, given)
+  local left = math.min(10, (given.deadline or math.huge) - report.elapsed)
+  local is_wanted = report.outcome == "cooldown" and not report.retry_at and left > 0
+  local status = is_wanted and client:status { deadline = left }
   if status and status.cooldown_remaining > 0 then
     report.retry_after = status.cooldown_remaining
     report.retry_at = client.options.now() + status.cooldown_remaining

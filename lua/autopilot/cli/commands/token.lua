@@ -1,4 +1,4 @@
---- `autopilot-sync token`: signs in, and shows what the token says of itself.
+--- `autopilot-sync token`: signs in, and shows the claims of the token.
 
 local Call = require "autopilot.sync.call"
 local access_token = require "autopilot.graph.access_token"
@@ -18,7 +18,7 @@ local token = {
     .. "permissions and expiry of the token. Sends nothing to the service. Ends in 5 where "
     .. "the token surely does not permit a sync.",
   options = [[
---inspect: Show what the token says of itself; this is the default.
+--inspect: Show the claims of the token; this is the default.
 --print: Print the token itself, which is a secret.
 ]] .. options.one_tenant,
 }
