@@ -88,14 +88,14 @@ function reports.state_unread(fleet, task, message)
   })
 end
 
---- For a tenant that an earlier process may have requested, and whose record could not be read to find out.
----@param failure autopilot.Report of reading the record
-function reports.record_unread(fleet, failure)
-  failure.operation, failure.delivered, failure.attempts = fleet.operation_name, "unknown", {}
-  if failure.outcome == "unreachable" or failure.outcome == "interrupted" then
-    failure.outcome, failure.hint = "interrupted", nil -- a sync may have started, which a read's hint does not say
+--- For a tenant that an earlier process may have requested, and whose record does not tell whether that started a sync.
+---@param answer table to the read of the record
+function reports.record_unread(call, answer)
+  if not answer.outcome or answer.outcome == "unreachable" or answer.outcome == "interrupted" then
+    answer.outcome, answer.hint = "interrupted", nil -- a sync may have started, which a read's hint does not say
   end
-  return report.new(failure)
+  answer.delivered = "unknown"
+  return select(2, report.finish(call, answer, {}))
 end
 
 --- For a tenant for which the user's code raised, or returned no report.

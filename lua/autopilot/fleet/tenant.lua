@@ -171,8 +171,8 @@ end
 
 -- ---- Its operation ---------------------------------------------------------------------------------
 
---- Returns the arguments for the operation, with its time limited to what is left until the fleet's deadline; and that
--- time in seconds, if it has a limit of its own. Sets the task's deadline.
+--- Returns the arguments for the operation, with its time limited to what is left until the fleet's deadline. Sets the
+-- task's deadline.
 local function arguments_of(fleet, task)
   local given, clock = fleet.options.arguments(task.tenant), fleet.clock()
   local limit, left = limits[fleet.operation_name], fleet.deadline and fleet.deadline - clock
@@ -182,7 +182,7 @@ local function arguments_of(fleet, task)
     seconds, given = left, merged(given, { [limit.name] = left })
   end
   task.deadline = type(seconds) == "number" and clock + seconds or fleet.deadline
-  return given, seconds
+  return given
 end
 
 --- Returns the report of a tenant for which no client is needed: the state has it, or the run is over.
@@ -206,13 +206,13 @@ end
 --- Returns the report of the operation: the client's, or that of a tenant for which it need not run, because the time
 -- is over or the state shows what became of an earlier request.
 local function operate(fleet, task)
-  local given, seconds = arguments_of(fleet, task)
+  local given = arguments_of(fleet, task)
   if fleet.wire.is_cancelled or (task.deadline and task.deadline <= fleet.clock()) then
     return reports.given_up(fleet, task, false)
   end
   local report, failure
   if fleet.state and fleet.state.posted and not fleet.only_reads then
-    report = resume(fleet, task, seconds, given)
+    report = resume(fleet, task, given)
   end
   if not report then
     report, failure = fleet.operate(task.client, task.tenant, given)
@@ -220,6 +220,8 @@ local function operate(fleet, task)
   report = report or failure
   if type(report) ~= "table" or type(report.ok) ~= "boolean" then
     error("the operation returned no report", 0) -- it may be the user's function
+  elseif task.is_unsettled and report.delivered == "no" then
+    report.delivered = "unknown" -- an earlier process may have asked
   end
   return report
 end
