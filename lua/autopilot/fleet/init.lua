@@ -143,10 +143,8 @@ end
 
 --- Begins as many tenants as there is room for.
 local function begin_tenants(self)
-  local gates, most, tenants, state = self.gates, self.options.concurrency, self.tenants, self.state
-  local is_late = self:is_over()
-  local begun = 0
-  while self.results:is_empty() and gates.under_way < most and gates.waiting < most do
+  local tenants, state, is_late, begun = self.tenants, self.state, self:is_over(), 0
+  while self.is_running and self.results:is_empty() and self.gates:have_room() do
     local given
     if state and state.next then -- machines share the tenants
       given = state:next(tenants, is_late)
@@ -203,7 +201,7 @@ local function next_report(self)
   while self.is_running and results:is_empty() do
     self.loop:step()
     begin_tenants(self)
-    if results:is_empty() then
+    if self.is_running and results:is_empty() then
       wait(self)
     end
   end
