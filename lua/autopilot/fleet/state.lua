@@ -260,10 +260,10 @@ State.__close = State.close
 
 -- ---- Opening -----------------------------------------------------------------------------------------
 
---- The first value that a statement gives, or nil.
-local function ask(self, sql)
-  local row = run(self, sql)[1]
-  return row and row[1]
+--- The first two values that a statement gives, or nil.
+local function ask(self, sql, ...)
+  local row = run(self, sql, ...)[1] or {}
+  return row[1], row[2]
 end
 
 local all_tables = [[SELECT coalesce(group_concat(sql, ';'), '')
@@ -300,11 +300,9 @@ local function begin(self, subject, resume_within)
     forget_run(self, row[1])
   end
   run(self, "INSERT OR IGNORE INTO run (subject, started_at) VALUES (?, ?)", subject, now)
-  local text = "SELECT id, CAST(started_at AS REAL) FROM run WHERE subject = ?"
-  local found = run(self, text, subject)[1]
-  self.run_id, self.started_at = found[1], found[2]
-  text = "SELECT count(report) FROM tenant WHERE run = ?"
-  self.done_before = run(self, text, self.run_id)[1][1]
+  self.run_id, self.started_at =
+    ask(self, "SELECT id, CAST(started_at AS REAL) FROM run WHERE subject = ?", subject)
+  self.done_before = ask(self, "SELECT count(report) FROM tenant WHERE run = ?", self.run_id)
 end
 
 --- Opens the file, and in one transaction makes the tables of a new one and begins the run.

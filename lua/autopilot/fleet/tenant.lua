@@ -13,6 +13,7 @@ local protected_call = require "autopilot.base.protected_call"
 local reports = require "autopilot.fleet.reports"
 local resume = require "autopilot.fleet.resume"
 local service = require "autopilot.client.service"
+local wait = require "autopilot.sync.wait"
 
 -- Loaded now, because a tenant's options may need these modules during a run, when no descriptor is left to load them.
 require "autopilot.transport.http_options"
@@ -21,13 +22,8 @@ require "autopilot.transport.foreign"
 --- Its functions get the fleet (`autopilot.Fleet`) and a task of it (`autopilot.fleet.Task`).
 local tenant = {}
 
--- The argument that limits the time of an operation, and its default in seconds.
-local limits = {
-  sync = { name = "deadline" },
-  status = { name = "deadline" },
-  wait = { name = "timeout", default = 3600 },
-  ensure = { name = "timeout", default = 3600 },
-}
+-- The argument that limits the time of an operation.
+local limits = { sync = "deadline", status = "deadline", wait = "timeout", ensure = "timeout" }
 
 -- Seconds after its deadline after which a task that continues is abandoned.
 local longest_overrun = 1
@@ -176,10 +172,11 @@ end
 local function arguments_of(fleet, task)
   local given, clock = fleet.options.arguments(task.tenant), fleet.clock()
   local limit, left = limits[fleet.operation_name], fleet.deadline and fleet.deadline - clock
-  local seconds = limit and (given and given[limit.name] or limit.default)
+  local default = limit == "timeout" and wait.rules.timeout.default or nil
+  local seconds = limit and given and given[limit] or default
   task.knows_deadline = seconds ~= nil or (limit and not (given and given.wait)) or false
   if limit and left and (not seconds or left < seconds) then
-    seconds, given = left, merged(given, { [limit.name] = left })
+    seconds, given = left, merged(given, { [limit] = left })
   end
   task.deadline = type(seconds) == "number" and clock + seconds or fleet.deadline
   return given
