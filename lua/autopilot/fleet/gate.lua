@@ -71,11 +71,6 @@ function Gates:of(url)
   return gate
 end
 
---- Whether another tenant may be begun.
-function Gates:have_room()
-  return self.under_way < self.most and self.waiting < self.most
-end
-
 --- Decides about the request of a task: gives it a place, or refuses it because its host has not answered for too
 -- long. Else it has to wait; a timer is set if a time is known at which this can be decided although no request ends.
 ---@return boolean is_decided false: it has to wait

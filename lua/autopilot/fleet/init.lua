@@ -141,10 +141,16 @@ function Fleet:is_over()
   return self.wire.is_cancelled or (self.deadline and self.clock() >= self.deadline) or false
 end
 
+--- Whether there is room for another tenant.
+local function has_room(self)
+  local busy = math.max(self.gates.under_way, self.gates.waiting)
+  return self.is_running and self.results:is_empty() and busy < self.options.concurrency
+end
+
 --- Begins as many tenants as there is room for.
 local function begin_tenants(self)
   local tenants, state, is_late, begun = self.tenants, self.state, self:is_over(), 0
-  while self.is_running and self.results:is_empty() and self.gates:have_room() do
+  while has_room(self) do
     local given
     if state and state.next then -- machines share the tenants
       given = state:next(tenants, is_late)
