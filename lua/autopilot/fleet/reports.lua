@@ -88,16 +88,6 @@ function reports.state_unread(fleet, task, message)
   })
 end
 
---- For a tenant that an earlier process may have requested, and whose record does not tell whether that started a sync.
----@param answer table to the read of the record
-function reports.record_unread(call, answer)
-  if not answer.outcome or answer.outcome == "unreachable" or answer.outcome == "interrupted" then
-    answer.outcome, answer.hint = "interrupted", nil -- a sync may have started, which a read's hint does not say
-  end
-  answer.delivered = "unknown"
-  return select(2, report.finish(call, answer, {}))
-end
-
 --- For a tenant for which the user's code raised, or returned no report.
 function reports.of_mistake(fleet, task, message)
   local text = "an error that is a " .. type(message)

@@ -13,10 +13,10 @@ local wait = require "autopilot.sync.wait"
 -- Seconds that a request may take, with its token. A trigger later than that is not ours.
 local longest_request = 180
 
---- The report of a `sync` that an earlier process has requested; nil where the record shows that it started none.
+--- Makes of the record, as it was read, the answer of a `sync` that an earlier process has requested; nil where it
+-- shows that the request started none.
 ---@param asked_at number when that process asked, on the client's clock
----@param found table the record, as it was read
-local function sync_report(call, asked_at, found, is_waited_for)
+local function started(call, asked_at, found, is_waited_for)
   local client, trigger = call.client, found.last_manual_trigger
   local earliest, latest = client.service_clock:to_service(asked_at)
   if trigger < earliest then
@@ -29,10 +29,19 @@ local function sync_report(call, asked_at, found, is_waited_for)
     found.sync_status, found.last_sync = nil, nil -- the report is about the start only
   elseif found.outcome == "started" then
     call.deadline = call.deadline or call.began + wait.rules.timeout.default
-    found = wait.after_start(call, found)
+    return wait.after_start(call, found)
   end
-  local started, failed = report.finish(call, found, {})
-  return started or failed
+  return found
+end
+
+--- The answer where the record does not tell whether the earlier request started a sync.
+local function unread(answer)
+  local outcome = answer.outcome or "interrupted"
+  if outcome == "unreachable" or outcome == "interrupted" then
+    answer.outcome, answer.hint = "interrupted", nil -- a sync may have started, which a read's hint does not say
+  end
+  answer.delivered = "unknown"
+  return answer
 end
 
 --- Before an operation that may ask for a sync: arranges that each request is noted in the state before it is sent, and
@@ -55,21 +64,24 @@ return function(fleet, task, given)
   end
   local call = Call.new(client, name)
   call.deadline = task.deadline
-  local found = record.read(call)
+  local found, answer = record.read(call), nil
   assert(not found.mistake, found.mistake)
   local trigger = found.last_manual_trigger
   if not found.trigger_known then
     -- An `ensure` reads the record itself, and after the end of the run no sync request can be sent.
     task.is_unsettled = name == "ensure" and found.outcome ~= nil
-    local may_run = task.is_unsettled or fleet:is_over()
-    return not may_run and reports.record_unread(call, found) or nil
+    answer = not (task.is_unsettled or fleet:is_over()) and unread(found)
   elseif trigger and trigger > (seen or -math.huge) then
     task.has_posted = true
     local moment = client.service_clock:of_unix(asked_at)
     if name == "sync" then
-      return sync_report(call, moment, found, given and given.wait)
+      answer = started(call, moment, found, given and given.wait)
+    else -- the trigger came after the earlier request, and so counts as ours, whatever the clocks show
+      client.memory:note_started(moment, nil, trigger, trigger)
     end
-    -- The trigger came after the earlier request, and so counts as ours, whatever the clocks show.
-    client.memory:note_started(moment, nil, trigger, trigger)
+  end
+  if answer then
+    local done, failed = report.finish(call, answer, {})
+    return done or failed
   end
 end
