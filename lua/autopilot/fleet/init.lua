@@ -49,9 +49,10 @@ end
 
 --- Opens the state file or database, if the option names one. Returns a message when that fails.
 local function open_state(self)
-  local message
+  local given, message = self.options, nil
   if self.named_state and not self.state then
     local own = { subject = self.operation_name, now = self.now, clock = self.clock }
+    own.cooldown, own.cooldown_margin = given.cooldown, given.cooldown_margin
     self.state, message = fleet_state.open(merged(own, self.named_state))
   end
   return message
