@@ -133,14 +133,14 @@ function State:run(sql, ...)
   return caught(run, self, sql, ...)
 end
 
---- Runs a function as one transaction: all of what it writes is in the file afterwards, or nothing.
--- Returns true, or nil and a message.
+--- Runs a function, with the state and an argument, as one transaction: all of what it writes is in the file afterwards,
+-- or nothing. Returns true, or nil and a message.
 ---@package
-function State:transaction(change)
+function State:transaction(change, argument)
   return caught(function()
     run(self, "BEGIN IMMEDIATE")
     local is_fine, raised = pcall(function()
-      change()
+      change(self, argument)
       run(self, "COMMIT")
     end)
     if not is_fine then
@@ -241,10 +241,7 @@ end
 ---@return boolean? done
 ---@return string? message
 function State:finish()
-  local done, message = self:transaction(function()
-    forget_run(self, self.run_id)
-  end)
-  return note_loss(self, done, message)
+  return note_loss(self, self:transaction(forget_run, self.run_id))
 end
 
 --- Closes the file. A run that was not finished can be resumed later. May be called again.
