@@ -240,3 +240,26 @@ describe("a fleet that is cancelled", function()
     assert.is_true(w.time - world.start <= 6)
   end)
 end)
+
+describe("a fleet that is closed by its user's code", function()
+  it("reads no further tenant, and ends without a summary", function()
+    for _, seconds in ipairs { 0, 5 } do -- at once, and when the tenant has slept
+      local w, fleet, read = world.new(), nil, 0
+      fleet = w:fleet {
+        tenants = function()
+          read = read + 1
+          return read < 10 and "t" .. read or nil
+        end,
+        concurrency = 1,
+        client = {
+          token = function(ask)
+            ask.sleep(seconds)
+            fleet:close()
+          end,
+        },
+      }
+      assert.same({}, world.collect(fleet))
+      assert.is_nil(fleet.summary)
+    end
+  end)
+end)

@@ -101,6 +101,68 @@ describe("a user's own state", function()
     end)
   end
 
+  --- The report of a tenant for which an earlier process may have requested a sync 20 seconds ago.
+  local function resumed(given)
+    local state = new_state {
+      posted = function()
+        return world.time - 20
+      end,
+    }
+    given = overlay({ tenants = { "t1" }, state = state }, given)
+    return fleet_world.collect(world:fleet(given)).t1
+  end
+
+  it("makes the report of a start that the record shows one of a sync, not of a status", function()
+    world.service:trigger "t1"
+    local report = resumed {}
+    assert.same({ "started", "yes", "status" }, {
+      report.outcome,
+      report.delivered,
+      report.confirmed_by,
+    })
+    for _, name in ipairs {
+      "sync_status",
+      "last_sync",
+      "cooldown_until",
+      "cooldown_remaining",
+      "ready",
+      "service_time",
+      "steps",
+    } do
+      assert.is_nil(report[name], name)
+    end
+  end)
+
+  it("does not call a tenant cancelled that is waited for because of an earlier request", function()
+    world = fleet_world.new { duration = 300 }
+    world.service:trigger "t1"
+    world.latency = 3
+    local report = resumed { arguments = { wait = true }, deadline = 5 }
+    assert.equal("interrupted", report.outcome)
+    assert.equal("unknown", report.delivered)
+  end)
+
+  it("lets no request be sent if the record does not tell of the last trigger", function()
+    local report = resumed {
+      transport = function(request)
+        assert.equal("GET", request.method)
+        local headers = { ["request-id"] = "1" }
+        return { status = 200, headers = headers, body = '{"syncStatus":"failed"}' }
+      end,
+    }
+    assert.same({ "interrupted", "unknown" }, { report.outcome, report.delivered })
+  end)
+
+  it("makes an ensure that cannot read the record say that a request may have arrived", function()
+    local report = resumed {
+      operation = "ensure",
+      transport = function()
+        return { status = 403, headers = { ["request-id"] = "1" }, body = "" }
+      end,
+    }
+    assert.same({ "forbidden", "unknown" }, { report.outcome, report.delivered })
+  end)
+
   it("does not matter to a user's function what its arguments are", function()
     local given = {
       tenants = { "t1" },

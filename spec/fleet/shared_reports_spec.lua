@@ -48,7 +48,7 @@ describe("a report of a shared run", function()
     end
   end)
 
-  it("is written beside those of a user's operation with numbers that JSON has not", function()
+  it("is written beside those of a user's operation with values that JSON has not", function()
     for name, number in pairs { infinite = math.huge, unknown = 0 / 0 } do
       local given = { subject = name }
       local state, other = world:machine(given), world:machine(given)
@@ -56,9 +56,12 @@ describe("a report of a shared run", function()
       state:note("a", { ok = true, operation = "operation", cooldown_remaining = number })
       take(state, { "b" })
       state:note("b", { ok = false, outcome = "cooldown", operation = "sync", retry_at = number })
+      take(state, { "c" })
+      state:note("c", { ok = true, operation = print })
       assert.same({ true }, { state:flush() })
-      assert.same({ "a" }, take(other, { "a" }))
+      assert.same({ "a", "c" }, take(other, { "a", "c" }))
       assert.is_true(other:known("a").ok)
+      assert.equal("operation: ok", tostring(other:known "c"))
     end
   end)
 

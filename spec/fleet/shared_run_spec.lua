@@ -3,7 +3,6 @@
 local autopilot = require "autopilot"
 local core = require "autopilot.core"
 local database = require "autopilot.store.database"
-local database_server = require "support.database_server"
 local fleet_state = require "autopilot.fleet.state"
 local shared_runs = require "support.shared_runs"
 
@@ -55,27 +54,25 @@ describe("a run that several machines share", function()
   it(
     "is not joined in a database that takes no writes, or has such a table in another form",
     function()
-      local server = database_server.start "PostgreSQL"
-      local address = ("postgresql://tester:%s@127.0.0.1:%d/postgres"):format(
-        server.password,
-        server.port
-      )
+      local server, address = world.server, world:address(nil, "other")
+      local usual = database.open(server:options(), nil, {})
+      database.run(usual, "CREATE DATABASE other")
+      database.close(usual)
       local function assert_refused(told)
         local state, message = fleet_state.open { path = address }
         assert.is_nil(state)
         assert.truthy(message:find(told, 1, true), message)
       end
-      local own = database.open(server:options(), nil, {})
+      local own = database.open(server:options { database = "other" }, nil, {})
       for _, name in ipairs { "autopilot_run_2", "autopilot_part_3", "autopilot_report_2" } do
         pcall(database.run, own, "DROP TABLE " .. name)
         database.run(own, ("CREATE TABLE %s (run BIGINT, id BIGINT, other INT)"):format(name))
         assert_refused(("the state: PostgreSQL: the table %s has another form"):format(name))
         database.run(own, "DROP TABLE " .. name)
       end
-      database.run(own, "ALTER DATABASE postgres SET default_transaction_read_only = on")
+      database.run(own, "ALTER DATABASE other SET default_transaction_read_only = on")
       assert_refused "read-only transaction"
       database.close(own)
-      server:remove()
     end
   )
 

@@ -71,6 +71,15 @@ describe("a fleet with a state file", function()
     end
   )
 
+  it("keeps cooldowns for as long as the option of all clients says", function()
+    local client = { token = service:issue_token { tenant = "a.example" }, cooldown = 1200 }
+    for number, seconds in ipairs { 0, 700, 520 } do
+      time = time + seconds
+      fleet_of({ "a.example" }, { client = client }):run { on_report = function() end }
+      assert.equal(number == 3 and 2 or 1, asked)
+    end
+  end)
+
   -- What a process leaves that was killed while it asked for a sync of that tenant.
   local function leave_asked(tenant)
     local state = assert(fleet_state.open {

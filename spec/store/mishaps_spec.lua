@@ -10,6 +10,23 @@ local files = require "support.files"
 local mistakes = require "support.mistakes"
 local stores = require "autopilot.store"
 
+local postgresql -- one server for all specs
+
+teardown(function()
+  if postgresql then
+    postgresql:remove()
+  end
+end)
+
+--- PostgreSQL, and the options of a new database in it.
+local function new_database(name)
+  postgresql = postgresql or database_server.start "PostgreSQL"
+  local connection = database.open(postgresql:options(), nil, {})
+  database.run(connection, "CREATE DATABASE " .. name)
+  database.close(connection)
+  return postgresql, { database = name }
+end
+
 describe("a client whose store", function()
   local function sync_with(store)
     local events = {}
@@ -46,8 +63,14 @@ describe("a client whose store", function()
         if obstacle then
           return pending(obstacle)
         end
-        local server = database_server.start(kind)
-        local other = database.open(server:options(), nil, {})
+        local server, given
+        if kind == "PostgreSQL" then
+          server, given = new_database "locked"
+        else
+          server = database_server.start(kind)
+        end
+        assert(server:store(given):set("the table", "is made", 1))
+        local other = database.open(server:options(given), nil, {})
         for _, sql in
           ipairs(
             kind == "MySQL" and { "LOCK TABLES autopilot_store_1 WRITE" }
@@ -57,16 +80,18 @@ describe("a client whose store", function()
           database.run(other, sql)
         end
         local began = core.clock()
-        local message = sync_with(server:store())
+        local message = sync_with(server:store(given))
         assert.truthy(message:lower():find "timeout", message)
         assert.is_true(core.clock() - began < 1.8 * Connection.patience) -- waited for once
         database.run(other, kind == "MySQL" and "UNLOCK TABLES" or "ROLLBACK")
         database.run(other, "DROP TABLE autopilot_store_1")
         database.run(other, "CREATE TABLE autopilot_store_1 (other INT)")
-        message = sync_with(server:store())
+        message = sync_with(server:store(given))
         assert.truthy(message:find("table autopilot_store_1 has another form", 1, true), message)
         database.close(other)
-        server:remove()
+        if server ~= postgresql then
+          server:remove()
+        end
       end
     )
   end
@@ -76,12 +101,11 @@ describe("a client whose store", function()
     if obstacle then
       return pending(obstacle)
     end
-    local server = database_server.start "PostgreSQL"
-    local read_only = "ALTER DATABASE postgres SET default_transaction_read_only = on"
-    server:store().connection:call(database.run, read_only)
-    local message = sync_with(server:store())
+    local server, given = new_database "read_only"
+    local read_only = "ALTER DATABASE read_only SET default_transaction_read_only = on"
+    assert(server:store(given).connection:call(database.run, read_only))
+    local message = sync_with(server:store(given))
     assert.truthy(message:find("read-only transaction", 1, true), message)
-    server:remove()
   end)
 
   it("is a Redis that is full posts anyway, and reports it", function()
@@ -204,21 +228,20 @@ describe("a store in PostgreSQL", function()
   end
 
   it("says why its user cannot use or create the table", function()
-    local server = database_server.start "PostgreSQL"
+    local server, given = new_database "restricted"
     local function run(...)
       for _, sql in ipairs { ... } do
-        assert(server:store().connection:call(database.run, sql))
+        assert(server:store(given).connection:call(database.run, sql))
       end
     end
     run("CREATE ROLE reader LOGIN PASSWORD 'x'", "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    local reader = { user = "reader", password = "x" }
+    local reader = { user = "reader", password = "x", database = given.database }
     local _, message = server:store(reader):get "a"
     assert.truthy(message:find("permission denied for table autopilot_store_1", 1, true), message)
     run "DROP TABLE autopilot_store_1"
     _, message = server:store(reader):get "a"
     assert.truthy(message:find('relation "autopilot_store_1" does not exist', 1, true), message)
     assert.truthy(message:find("permission denied for schema public", 1, true), message)
-    server:remove()
   end)
 end)
 

@@ -49,9 +49,10 @@ end
 
 --- Opens the state file or database, if the option names one. Returns a message when that fails.
 local function open_state(self)
-  local message
+  local given, message = self.options, nil
   if self.named_state and not self.state then
     local own = { subject = self.operation_name, now = self.now, clock = self.clock }
+    own.cooldown, own.cooldown_margin = given.cooldown, given.cooldown_margin
     self.state, message = fleet_state.open(merged(own, self.named_state))
   end
   return message
@@ -141,12 +142,16 @@ function Fleet:is_over()
   return self.wire.is_cancelled or (self.deadline and self.clock() >= self.deadline) or false
 end
 
+--- Whether there is room for another tenant.
+local function has_room(self)
+  local busy = math.max(self.gates.under_way, self.gates.waiting)
+  return self.is_running and self.results:is_empty() and busy < self.options.concurrency
+end
+
 --- Begins as many tenants as there is room for.
 local function begin_tenants(self)
-  local gates, most, tenants, state = self.gates, self.options.concurrency, self.tenants, self.state
-  local is_late = self:is_over()
-  local begun = 0
-  while self.results:is_empty() and gates.under_way < most and gates.waiting < most do
+  local tenants, state, is_late, begun = self.tenants, self.state, self:is_over(), 0
+  while has_room(self) do
     local given
     if state and state.next then -- machines share the tenants
       given = state:next(tenants, is_late)
@@ -203,7 +208,7 @@ local function next_report(self)
   while self.is_running and results:is_empty() do
     self.loop:step()
     begin_tenants(self)
-    if results:is_empty() then
+    if self.is_running and results:is_empty() then
       wait(self)
     end
   end

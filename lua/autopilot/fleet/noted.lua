@@ -13,14 +13,15 @@ local kept = "ok operation outcome tenant tenant_id status http_version delivere
   .. "ready service_time"
 
 --- What is kept of a report. The report of a user's operation may have values that JSON has not: then only whether it is
--- ok.
+-- ok, and of what operation.
 ---@param given autopilot.Report
 function noted.kept_of(given)
   local fields = {}
   for name in kept:gmatch "%S+" do
     fields[name] = given[name]
   end
-  return json.encode(fields) and fields or { ok = given.ok, operation = given.operation }
+  local operation = type(given.operation) == "string" and given.operation or nil
+  return json.encode(fields) and fields or { ok = given.ok, operation = operation }
 end
 
 --- Until when another sync would be refused, by the client's clock, or nil.
@@ -62,7 +63,7 @@ function noted.restore(fields)
       fields[field] = nil
     end
   end
-  fields.recalled = true
+  fields.operation, fields.recalled = fields.operation or "operation", true
   return report.new(fields)
 end
 

@@ -93,11 +93,12 @@ end
 -- all is wrong unless `tenants` is a list of one: it is the token of one tenant.
 ---@param given autopilot.FleetOptions
 ---@param level integer as for `error`
----@return table checked `client` and `arguments` are functions
+---@return table checked `client` and `arguments` are functions; `cooldown` and `cooldown_margin` are those of all clients
 function fleet_options.check(given, level)
   local checked = options.check(name, rules, given, level + 1)
   local client, tenants = checked.client, checked.tenants
   if not options.is_callable(client) then
+    checked.cooldown, checked.cooldown_margin = client.cooldown, client.cooldown_margin
     local of_any = { tenant = client.tenant or "any" }
     client_options.check(merged({ transport = checked.transport }, client, of_any), level + 1)
   end

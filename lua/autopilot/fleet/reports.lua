@@ -88,16 +88,6 @@ function reports.state_unread(fleet, task, message)
   })
 end
 
---- For a tenant that an earlier process may have requested, and whose record could not be read to find out.
----@param failure autopilot.Report of reading the record
-function reports.record_unread(fleet, failure)
-  failure.operation, failure.delivered, failure.attempts = fleet.operation_name, "unknown", {}
-  if failure.outcome == "unreachable" or failure.outcome == "interrupted" then
-    failure.outcome, failure.hint = "interrupted", nil -- a sync may have started, which a read's hint does not say
-  end
-  return report.new(failure)
-end
-
 --- For a tenant for which the user's code raised, or returned no report.
 function reports.of_mistake(fleet, task, message)
   local text = "an error that is a " .. type(message)

@@ -227,10 +227,7 @@ function shared_run.renew(opened, id, worker, seconds)
     kept[row[1]] = true
     is_enlisted = is_enlisted or row[1] < 0
   end
-  if not is_enlisted then
-    local _, changed = run(opened, enlist, worker, seconds, id)
-    is_enlisted = changed > 0
-  end
+  is_enlisted = is_enlisted or select(2, run(opened, enlist, worker, seconds, id)) > 0
   return { kept = kept, done = count(opened, id), is_replaced = not is_enlisted }
 end
 

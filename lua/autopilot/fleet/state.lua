@@ -133,14 +133,14 @@ function State:run(sql, ...)
   return caught(run, self, sql, ...)
 end
 
---- Runs a function as one transaction: all of what it writes is in the file afterwards, or nothing.
--- Returns true, or nil and a message.
+--- Runs a function, with the state and an argument, as one transaction: all of what it writes is in the file afterwards,
+-- or nothing. Returns true, or nil and a message.
 ---@package
-function State:transaction(change)
+function State:transaction(change, argument)
   return caught(function()
     run(self, "BEGIN IMMEDIATE")
     local is_fine, raised = pcall(function()
-      change()
+      change(self, argument)
       run(self, "COMMIT")
     end)
     if not is_fine then
@@ -241,10 +241,7 @@ end
 ---@return boolean? done
 ---@return string? message
 function State:finish()
-  local done, message = self:transaction(function()
-    forget_run(self, self.run_id)
-  end)
-  return note_loss(self, done, message)
+  return note_loss(self, self:transaction(forget_run, self.run_id))
 end
 
 --- Closes the file. A run that was not finished can be resumed later. May be called again.
@@ -260,10 +257,10 @@ State.__close = State.close
 
 -- ---- Opening -----------------------------------------------------------------------------------------
 
---- The first value that a statement gives, or nil.
-local function ask(self, sql)
-  local row = run(self, sql)[1]
-  return row and row[1]
+--- The first two values that a statement gives, or nil.
+local function ask(self, sql, ...)
+  local row = run(self, sql, ...)[1] or {}
+  return row[1], row[2]
 end
 
 local all_tables = [[SELECT coalesce(group_concat(sql, ';'), '')
@@ -300,11 +297,9 @@ local function begin(self, subject, resume_within)
     forget_run(self, row[1])
   end
   run(self, "INSERT OR IGNORE INTO run (subject, started_at) VALUES (?, ?)", subject, now)
-  local text = "SELECT id, CAST(started_at AS REAL) FROM run WHERE subject = ?"
-  local found = run(self, text, subject)[1]
-  self.run_id, self.started_at = found[1], found[2]
-  text = "SELECT count(report) FROM tenant WHERE run = ?"
-  self.done_before = run(self, text, self.run_id)[1][1]
+  self.run_id, self.started_at =
+    ask(self, "SELECT id, CAST(started_at AS REAL) FROM run WHERE subject = ?", subject)
+  self.done_before = ask(self, "SELECT count(report) FROM tenant WHERE run = ?", self.run_id)
 end
 
 --- Opens the file, and in one transaction makes the tables of a new one and begins the run.

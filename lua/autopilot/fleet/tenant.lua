@@ -13,6 +13,7 @@ local protected_call = require "autopilot.base.protected_call"
 local reports = require "autopilot.fleet.reports"
 local resume = require "autopilot.fleet.resume"
 local service = require "autopilot.client.service"
+local wait = require "autopilot.sync.wait"
 
 -- Loaded now, because a tenant's options may need these modules during a run, when no descriptor is left to load them.
 require "autopilot.transport.http_options"
@@ -21,13 +22,8 @@ require "autopilot.transport.foreign"
 --- Its functions get the fleet (`autopilot.Fleet`) and a task of it (`autopilot.fleet.Task`).
 local tenant = {}
 
--- The argument that limits the time of an operation, and its default in seconds.
-local limits = {
-  sync = { name = "deadline" },
-  status = { name = "deadline" },
-  wait = { name = "timeout", default = 3600 },
-  ensure = { name = "timeout", default = 3600 },
-}
+-- The argument that limits the time of an operation.
+local limits = { sync = "deadline", status = "deadline", wait = "timeout", ensure = "timeout" }
 
 -- Seconds after its deadline after which a task that continues is abandoned.
 local longest_overrun = 1
@@ -104,51 +100,44 @@ local function complete_options(fleet, given, id)
   return made
 end
 
--- Options whose tables may be new for each tenant.
-local are_tables = { http = true, timeout = true }
-
--- Options that may differ between tenants that share one service.
-local are_own = { token = true, tenant = true }
-
---- Whether two tables of options are the same, except for token and tenant.
-local function are_same(given, known)
-  for name, value in pairs(given) do
-    local other = known[name]
-    if value ~= other and not are_own[name] then
-      local are_nested = are_tables[name] and type(value) == "table" and type(other) == "table"
-      if not are_nested or not are_same(value, other) then
-        return false
+--- The options that tenants have in common when they share a service: all but token and tenant. Those in tables, which
+-- may be new tables for each tenant, are in it by their names.
+local function common_options(given)
+  local common = merged(given, { token = false, tenant = false })
+  for _, name in ipairs { "http", "timeout" } do
+    local nested = common[name]
+    if type(nested) == "table" then
+      common[name] = nil
+      for option, value in pairs(nested) do
+        common[name .. "." .. tostring(option)] = value
       end
     end
   end
-  for name in pairs(known) do
-    if given[name] == nil then
+  return common
+end
+
+--- Whether each of the other options is among the options, with the same value.
+local function has_all(options, others)
+  for name, value in pairs(others) do
+    if options[name] ~= value then
       return false
     end
   end
   return true
 end
 
---- Copies the options, without the token, so that later changes to the user's tables do not affect the copy.
-local function snapshot_of(given)
-  local copy = merged(given, { token = false })
-  for name in pairs(are_tables) do
-    copy[name] = type(copy[name]) == "table" and merged(copy[name]) or copy[name]
-  end
-  return copy
-end
-
 --- Makes the tenant's client. It shares the previous tenant's service if all options except token and tenant are the
 -- same.
 local function make_client(fleet, task)
-  local given, known = fleet.options.client(task.tenant), fleet.service_options
+  local given, known = fleet.options.client(task.tenant), fleet.service_options or {}
   if type(given) ~= "table" then
     error("the function 'client' must return a table of options", 0)
   end
   task.token = given.token
-  if not (known and are_same(given, known)) then
+  local common = common_options(given)
+  if not (has_all(common, known) and has_all(known, common)) then
     fleet.service = service.new(complete_options(fleet, given, task.id))
-    fleet.service_options = snapshot_of(given)
+    fleet.service_options = common
   end
   fleet.service.options.has_several = fleet.tenants.total ~= 1
   local id = given.tenant or task.id
@@ -171,18 +160,19 @@ end
 
 -- ---- Its operation ---------------------------------------------------------------------------------
 
---- Returns the arguments for the operation, with its time limited to what is left until the fleet's deadline; and that
--- time in seconds, if it has a limit of its own. Sets the task's deadline.
+--- Returns the arguments for the operation, with its time limited to what is left until the fleet's deadline. Sets the
+-- task's deadline.
 local function arguments_of(fleet, task)
   local given, clock = fleet.options.arguments(task.tenant), fleet.clock()
   local limit, left = limits[fleet.operation_name], fleet.deadline and fleet.deadline - clock
-  local seconds = limit and (given and given[limit.name] or limit.default)
+  local default = limit == "timeout" and wait.rules.timeout.default or nil
+  local seconds = limit and given and given[limit] or default
   task.knows_deadline = seconds ~= nil or (limit and not (given and given.wait)) or false
   if limit and left and (not seconds or left < seconds) then
-    seconds, given = left, merged(given, { [limit.name] = left })
+    seconds, given = left, merged(given, { [limit] = left })
   end
   task.deadline = type(seconds) == "number" and clock + seconds or fleet.deadline
-  return given, seconds
+  return given
 end
 
 --- Returns the report of a tenant for which no client is needed: the state has it, or the run is over.
@@ -206,13 +196,13 @@ end
 --- Returns the report of the operation: the client's, or that of a tenant for which it need not run, because the time
 -- is over or the state shows what became of an earlier request.
 local function operate(fleet, task)
-  local given, seconds = arguments_of(fleet, task)
+  local given = arguments_of(fleet, task)
   if fleet.wire.is_cancelled or (task.deadline and task.deadline <= fleet.clock()) then
     return reports.given_up(fleet, task, false)
   end
   local report, failure
   if fleet.state and fleet.state.posted and not fleet.only_reads then
-    report = resume(fleet, task, seconds, given)
+    report = resume(fleet, task, given)
   end
   if not report then
     report, failure = fleet.operate(task.client, task.tenant, given)
@@ -220,6 +210,8 @@ local function operate(fleet, task)
   report = report or failure
   if type(report) ~= "table" or type(report.ok) ~= "boolean" then
     error("the operation returned no report", 0) -- it may be the user's function
+  elseif task.is_unsettled and report.delivered == "no" then
+    report.delivered = "unknown" -- an earlier process may have asked
   end
   return report
 end

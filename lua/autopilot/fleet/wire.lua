@@ -184,8 +184,7 @@ end
 --- Called when a run begins.
 ---@param longest_delivery number? seconds after its sending in which a request may still arrive; nil: no limit
 function Wire:begin(longest_delivery)
-  local concurrency = self.options.concurrency
-  self.set_options = { concurrency = concurrency, unacknowledged = longest_delivery }
+  self.set_options = { concurrency = self.options.concurrency, unacknowledged = longest_delivery }
   self.is_cancelled = false
 end
 

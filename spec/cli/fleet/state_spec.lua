@@ -47,6 +47,21 @@ describe("autopilot-sync fleet --state", function()
     assert.equal(before, #requests)
   end)
 
+  it("keeps a cooldown for as long as --cooldown says", function()
+    for cooldown, answered_by in pairs { ["20m"] = "client", ["5m"] = "service" } do
+      os.remove(path)
+      local world = new_world()
+      local list, remove_list = files.temporary(names(1))
+      local args = ("fleet %s --state %s --json --cooldown %s"):format(list, path, cooldown)
+      command.run(args, world)
+      world.sleep(cooldown == "20m" and 700 or 400)
+      local ran = command.run(args, world)
+      remove_list()
+      local report = reports_of(ran)["tenant01.example"]
+      assert.same({ "cooldown", answered_by }, { report.outcome, report.answered_by })
+    end
+  end)
+
   it("ignores another service's cooldowns", function()
     local world, service = new_world()
     local list, remove_list = files.temporary(names(1))

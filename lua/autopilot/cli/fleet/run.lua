@@ -147,6 +147,7 @@ local function open_state(self)
     subject = table.concat(subject, "\n"),
     host = self.described.base_url,
     resume_within = options.resume_within,
+    cooldown = options.cooldown,
     now = context.now,
   }
   if not state then
