@@ -6,7 +6,7 @@
 -- it in another form, is withheld.
 --
 -- 16 characters of a secret in a row count as a part of it: fewer may be there by chance. A secret that is
--- shorter is searched for as a whole. The work is linear in the length of the text.
+-- shorter is searched for as a whole. The work is bounded: a text that needs more is withheld.
 
 local core = require "autopilot.core"
 local sentence = require "autopilot.base.sentence"
@@ -262,7 +262,7 @@ local function without(text, ranges)
   return table.concat(parts)
 end
 
---- The secret in the forms in which it may stand in a text: as it is, without blanks and what looks like one, decoded.
+--- The set of the forms in which a text may have the secret: as it is, bare, decoded and bare.
 local function forms_of(secret)
   local forms = { [secret] = true, [bare(secret)] = true, [bare(plain(read(secret) or {}))] = true }
   forms[""] = nil
