@@ -28,7 +28,7 @@ local shortest_anywhere = 4
 -- encoded themselves.
 
 -- Characters of a text and ways to read its codes, in sum. A text of 16 KiB has fewer, even if it is all codes.
-local most_steps = 2 ^ 17
+local most_steps = 2 ^ 16
 
 local longest_reference = #"&DiacriticalGrave;"
 
