@@ -53,7 +53,7 @@ static bool looks_different_decoded(struct text secret) {
             return true;
         }
     }
-    for (const char *sign = "\\%&+ "; *sign != '\0'; sign++) {
+    for (const char *sign = "\\%&+< "; *sign != '\0'; sign++) {
         if (memchr(secret.bytes, *sign, secret.length) != NULL) {
             return true;
         }

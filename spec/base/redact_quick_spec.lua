@@ -51,7 +51,15 @@ describe("autopilot.core.may_echo", function()
   end)
 
   it("suspects every text where a secret has a character of an encoding", function()
-    for _, secret in ipairs { "a\\bcd", "a%41bcd", "a&bcd", "a+bcd", "a bcd", "a\195\164bcd" } do
+    for _, secret in ipairs {
+      "a\\bcd",
+      "a%41bcd",
+      "a&bcd",
+      "a+bcd",
+      "a<b>cd",
+      "a bcd",
+      "a\195\164bcd",
+    } do
       assert.is_true(is_suspect("nothing", { secret }))
     end
   end)

@@ -212,6 +212,19 @@ describe("autopilot.base.redact.text", function()
     end
   end)
 
+  it("withholds a text with one in codes with encoded blanks or tags in them", function()
+    local secret = "0Ct36ng84~a&ghnehhyy"
+    for _, form in ipairs { "\\x%02x", "&#x%02x;", "%%%02x" } do
+      for _, filler in ipairs { "&#32;", "\\u200b", "&lt;b&gt;" } do
+        local echo = secret:gsub(".", function(character)
+          return (form:format(character:byte()):gsub("%x;?$", filler .. "%0"))
+        end)
+        assert.equal("[redacted]", redact.text("'" .. echo .. "'", { secret }), echo)
+      end
+    end
+    assert.equal("[redacted]", redact.text("0Ct36ng84~a&ampghnehhyy", { secret }))
+  end)
+
   it("reads a reference to a character that does not exist as it is", function()
     for _, digits in ipairs { "110000", "ffffffffffffffff", "fffffffffffffffffffffffe" } do
       local text = "a&#x" .. digits .. ";b"

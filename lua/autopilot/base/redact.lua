@@ -6,10 +6,9 @@
 -- it in another form, is withheld.
 --
 -- 16 characters of a secret in a row count as a part of it: fewer may be there by chance. A secret that is
--- shorter is searched for as a whole. The work is linear in the length of the text.
+-- shorter is searched for as a whole. The work is bounded: a text that needs more is withheld.
 
 local core = require "autopilot.core"
-local percent_decoded = require("autopilot.base.url").percent_decoded
 local sentence = require "autopilot.base.sentence"
 
 local redact = {}
@@ -19,115 +18,139 @@ local mark = "[redacted]"
 -- Characters in a row that count as a part of a secret.
 local shortest_part = 16
 
--- Every part that a text repeats contains one of these blocks: every `step` characters, one of `block`
--- characters is compared with the secret.
-local block = 5
-local step = shortest_part - block + 1
-
 -- A secret that is shorter is replaced only where it is a whole word: it would shred every text.
 local shortest_anywhere = 4
 
--- Bytes of all readings of a text. A page of 14 KiB in JSON, with three encodings in it, has fewer.
-local most_bytes = 2 ^ 23
+-- ---- What a text may show ----------------------------------------------------------------------------
 
--- ---- Texts without encodings and decorations ---------------------------------------------------------
+-- Of what looks encoded it is not known whether it is, or is a part of a secret. So all is kept that a text may
+-- show at a place: the character that is there, and those whose codes begin there. The characters of a code may be
+-- encoded themselves.
+
+-- Characters of a text and ways to read its codes, in sum. A text of 16 KiB has fewer, even if it is all codes.
+local most_steps = 2 ^ 16
+
+local longest_reference = #"&DiacriticalGrave;"
 
 local controls = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
 
---- The character that JSON or a programming language escapes by this letter and these digits, and the digits that do
--- not belong to it.
-local function escaped_character(letter, digits)
-  if letter == "u" and #digits == 4 then
-    return sentence.utf8(tonumber(digits, 16))
-  elseif letter == "x" and #digits >= 2 then
-    return string.char(tonumber(digits:sub(1, 2), 16)) .. digits:sub(3)
-  end
-  local is_begun = letter == "u" or letter == "x" -- the rest may follow, encoded itself
-  return not is_begun and (controls[letter] or letter) .. digits or nil
+local function byte(digits)
+  return string.char(tonumber(digits, 16))
 end
 
-local function unescaped(text)
-  return (text:gsub("\\(.?)(%x?%x?%x?%x?)", escaped_character))
-end
-
---- Backslashes in a row count as one: JSON inside JSON doubles them.
-local function with_one_backslash(text)
-  return (text:gsub("\\+", "\\"))
-end
-
---- As `sentence.decode_references`, but only those with a semicolon: behind `&#3` the rest may follow, encoded itself.
-local function whole_references(text)
-  return (text:gsub("&#?%w+;", sentence.decode_references))
-end
-
---- A form writes blanks as plus signs.
-local function with_blanks(text)
-  return (text:gsub("%+", " "))
-end
-
-local function squeezed(text)
-  return (text:gsub("[^!-~]", ""))
-end
-
-local function untagged(text)
-  return (text:gsub("<[^<>]*>", ""))
-end
-
---- A text without blanks, plus signs (blanks in a form), backslashes, control characters and all that is not ASCII,
--- such as soft hyphens.
-local function bare(text)
-  return (squeezed(text):gsub("[+\\]", ""))
-end
-
--- Blanks and invisible characters, which may be between others or within an encoded one, are left out of each reading,
--- or of none: mixed, the readings would be four times as many.
-local squeezers = {
-  function(text)
-    return text
+-- Kinds of codes, by the first character. Each function returns the character that a code stands for, if any, and
+-- whether a longer code may begin like this.
+local kinds = {
+  ["%"] = function(code)
+    local digits = code:match "^%%(%x*)$"
+    return digits and #digits == 2 and byte(digits), digits and #digits < 2
   end,
-  squeezed,
+  ["\\"] = function(code)
+    local letter, digits = code:match "^\\([ux]?)(%x*)$"
+    if letter == "u" then
+      return #digits == 4 and sentence.utf8(tonumber(digits, 16)), #digits < 4
+    elseif letter == "x" then
+      return #digits == 2 and byte(digits), #digits < 2
+    end
+    return controls[code:sub(2)], code == "\\"
+  end,
+  ["&"] = function(code)
+    local character = sentence.decode_references(code)
+    local may_go_on = code:find "^&%a*$" or code:find "^&#%d*$" or code:find "^&#[xX]%x*$"
+    return character ~= code and character, may_go_on and #code < longest_reference
+  end,
 }
 
--- Each undoes one layer of one encoding, or leaves out tags, which may be between characters as well.
-local simplifiers = {
-  unescaped,
-  with_one_backslash,
-  percent_decoded,
-  with_blanks,
-  sentence.decode_references,
-  whole_references,
-  untagged,
-}
+--- Reads what a text may show, from its end to its beginning, because a code is read with what is shown behind it.
+---@return table<integer, any[]>? shown for each place the characters, each followed by the place behind it; an empty
+-- character stands for a tag. Nil where it is too much work.
+local function read(text)
+  local shown, steps = {}, #text
+  local here, noted -- what the present place shows, and what was tried there
 
---- The forms in which a text may be read, each once: as it is, and simplified again and again, each of them bare, too.
--- In any order, because what looks like an encoding may be a part of the secret: only what was encoded around it may be
--- undone. And whether these are all; else there are too many.
----@return string[] readings
----@return boolean is_all
-local function readings_of(text)
-  local readings, has, room = {}, {}, most_bytes
-  local function add(reading)
-    if not has[reading] then
-      readings[#readings + 1] = reading
-      has[reading] = true
-      room = room - #reading
+  local function is_new(characters, behind)
+    local key = characters .. behind
+    local is_known = noted[key]
+    noted[key], steps = true, steps + 1
+    return not is_known and steps < most_steps
+  end
+
+  local function add(character, behind)
+    if is_new(character, behind) then
+      here[#here + 1], here[#here + 2] = character, behind
     end
   end
-  local done = 0
-  for _, squeeze in ipairs(squeezers) do
-    add(squeeze(text))
-    while done < #readings and room > 0 do
-      done = done + 1
-      for _, simplify in ipairs(simplifiers) do
-        add(squeeze(simplify(readings[done])))
+
+  --- Adds the characters whose codes have this beginning and go on at a place. Tags and invisible characters may stand
+  -- in a code.
+  local function add_codes(beginning, at)
+    local rest = shown[text:find("[!-~]", at)] or {}
+    for index = 1, #rest, 2 do
+      local character, behind = rest[index], rest[index + 1]
+      local code = beginning .. character
+      local decoded, may_go_on = kinds[beginning:sub(1, 1)](code)
+      if beginning == "\\" and character ~= "\\" then
+        add(character, behind) -- the backslash may be left out: JSON in JSON doubles them
+      end
+      if decoded then
+        add(decoded, behind)
+      end
+      local longer = may_go_on and code or not character:find "^[!-~]" and beginning
+      if longer and is_new(longer .. ":", behind) then
+        add_codes(longer, behind)
       end
     end
   end
-  local is_all = done == #readings
-  for index = 1, #readings do
-    add(bare(readings[index]))
+
+  if steps >= most_steps then
+    return nil
   end
-  return readings, is_all
+  local behind_tag -- the place behind the next `>`, unless there is a `<` before it
+  for at = #text, 1, -1 do
+    here, noted = { text:sub(at, at), at + 1 }, nil
+    shown[at] = here
+    local index = 1
+    while here[index] and steps < most_steps do
+      local character, behind = here[index], here[index + 1]
+      noted = noted or character:find "[%%\\&+<]" and {}
+      if kinds[character] then
+        add_codes(character, behind)
+      end
+      if character == "+" then
+        add(" ", behind) -- in a form
+      elseif character == ">" then
+        behind_tag = behind
+      elseif character == "<" then
+        if behind_tag then
+          add("", behind_tag)
+        end
+        behind_tag = nil
+      end
+      index = index + 2
+    end
+    if steps >= most_steps then
+      return nil
+    end
+  end
+  return shown
+end
+
+--- The characters that are neither blanks nor plus signs (blanks in a form), backslashes, control characters or beyond
+-- ASCII, such as soft hyphens.
+local function bare(text)
+  return (text:gsub("[%z\1-\32+\\\127-\255]", ""))
+end
+
+--- The text with all codes decoded, and blanks in place of tags and invisible characters.
+local function plain(shown)
+  local characters, at = {}, 1
+  while shown[at] do
+    local here = shown[at]
+    local character = here[#here - 1]
+    characters[#characters + 1] = character:find "^[!-~]" and character or " "
+    at = here[#here]
+  end
+  return table.concat(characters)
 end
 
 -- ---- Where a secret stands in a text -----------------------------------------------------------------
@@ -146,42 +169,57 @@ local function add_whole(ranges, text, secret)
   return ranges[1] ~= nil
 end
 
---- Adds all pieces of a text that have this length to a set.
-local function add_pieces(pieces, text, length)
-  for start = 1, #text - length + 1 do
-    pieces[text:sub(start, start + length - 1)] = true
-  end
+--- Makes a table that shortens a text to its longest beginning that stands in the secret.
+local function beginnings_in(secret)
+  return setmetatable({}, {
+    __index = function(known, text)
+      local beginning = text
+      while not secret:find(beginning, 1, true) do
+        beginning = beginning:sub(1, -2)
+      end
+      known[text] = beginning
+      return beginning
+    end,
+  })
 end
 
---- Makes a function that tells whether a text, as it is, contains a reading of the secret, or a part of a long one.
--- It looks up pieces of the text in sets, so that no text and no secret makes it slow.
-local function finder_of(secret)
-  local blocks, parts, short = {}, {}, {}
-  for _, form in ipairs(readings_of(secret)) do
-    if #form < shortest_part then
-      short[#short + 1] = form
-    else
-      add_pieces(blocks, form, block)
-      add_pieces(parts, form, shortest_part)
+--- Adds a text to others, none of which is the beginning of another one.
+local function add_longest(texts, text)
+  for index, other in ipairs(texts) do
+    if other:sub(1, #text) == text then
+      return
+    elseif text:sub(1, #other) == other then
+      texts[index] = text
+      return
     end
   end
-  return function(text)
-    for _, form in ipairs(short) do
-      if add_whole({}, text, form) then
-        return true
-      end
-    end
-    for at = 1, #text - block + 1, step do
-      if blocks[text:sub(at, at + block - 1)] then
-        for start = math.max(1, at - step + 1), at do
-          if parts[text:sub(start, start + shortest_part - 1)] then
-            return true
-          end
+  texts[#texts + 1] = text
+end
+
+--- Whether what a text may show has a secret, or a part of a long one. For each place, the parts of the secret that
+-- begin there are found from those that begin behind it.
+local function repeats(shown, last, secret)
+  local telling, beginning_of = math.min(#secret, shortest_part), beginnings_in(secret)
+  local parts = { [last + 1] = { "" } }
+  for at = last, 1, -1 do
+    local here, found = shown[at], {}
+    for index = 1, #here, 2 do
+      local character = here[index]
+      local may_be_left_out = bare(character) == ""
+      for _, part in ipairs(parts[here[index + 1]]) do
+        if may_be_left_out then
+          add_longest(found, part)
         end
+        local longer = beginning_of[character .. part]
+        if #longer >= telling then
+          return true
+        end
+        add_longest(found, longer)
       end
     end
-    return false
+    parts[at] = found
   end
+  return false
 end
 
 -- Words that follow "Bearer" in sentences.
@@ -224,26 +262,39 @@ local function without(text, ranges)
   return table.concat(parts)
 end
 
+--- The set of the forms in which a text may have the secret: as it is, bare, decoded and bare.
+local function forms_of(secret)
+  local forms = { [secret] = true, [bare(secret)] = true, [bare(plain(read(secret) or {}))] = true }
+  forms[""] = nil
+  return forms
+end
+
 --- Whether a text, from which tokens and the whole secret were taken, repeats a part of the secret, or hides it. Also
--- true where the text has too many readings.
-local function hides(text, finds)
-  local readings, is_all = readings_of(text)
-  for _, reading in ipairs(readings) do
-    if finds(reading) then
+-- true where the text needs more work than the bounds allow.
+local function hides(text, forms)
+  local shown = read(text)
+  if not shown then
+    return true
+  end
+  for form in pairs(forms) do
+    local is_word = #form < shortest_anywhere
+    if
+      is_word and add_whole({}, plain(shown), form) or not is_word and repeats(shown, #text, form)
+    then
       return true
     end
   end
-  return not is_all
+  return false
 end
 
-local function clean(text, secrets, finders)
+local function clean(text, secrets, forms)
   local ranges = token_ranges(text)
   for index, secret in ipairs(secrets) do
     -- Without the other secrets: a short one may stand in a part of this one.
     local own = token_ranges(text)
     add_whole(own, text, secret)
-    finders[index] = finders[index] or finder_of(secret)
-    if hides(without(text, own), finders[index]) then
+    forms[index] = forms[index] or forms_of(secret)
+    if hides(without(text, own), forms[index]) then
       return mark
     end
     add_whole(ranges, text, secret)
@@ -255,7 +306,7 @@ end
 ---@param secrets string[]? values other than strings, and empty strings, are ignored
 ---@return fun(text: string?): string?
 function redact.prepare(secrets)
-  local list, finders = {}, {}
+  local list, forms = {}, {}
   for _, secret in pairs(secrets or {}) do
     list[#list + 1] = type(secret) == "string" and secret ~= "" and secret or nil
   end
@@ -263,7 +314,7 @@ function redact.prepare(secrets)
     if type(text) ~= "string" or not core.may_echo(list, text) then
       return text
     end
-    return clean(text, list, finders)
+    return clean(text, list, forms)
   end
 end
 
