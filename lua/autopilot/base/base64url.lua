@@ -23,7 +23,6 @@ local function encode_group(group)
   return text:sub(1, #group + 1)
 end
 
----@param bytes string
 ---@return string text without padding
 function base64url.encode(bytes)
   return (bytes:gsub("..?.?", encode_group))

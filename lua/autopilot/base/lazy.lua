@@ -6,7 +6,6 @@
 -- Written at the top of a file like `require`, so that a reader sees what the file needs. The module is a table whose
 -- fields are read, or a function that is called.
 
----@param name string
 ---@return any module can be indexed and called, nothing else
 local function lazy(name)
   local module

@@ -86,7 +86,6 @@ local function write(lease, method, seconds)
 end
 
 --- Takes the lease if it is free.
----@param key string
 ---@param seconds number for which it lasts
 ---@return autopilot.Lease? lease
 ---@return string? message `exists` if it is held, else why the store failed
@@ -141,7 +140,6 @@ end
 -- ---- Waiting for its holder --------------------------------------------------------------------------
 
 --- Reads the lease of a key.
----@param key string
 ---@return string? id of the lease; nil when the key is free, or the store failed
 ---@return number? seconds how long it lasts, from when it was taken or renewed last
 ---@return string? value as it is in the store
@@ -269,7 +267,6 @@ local function poll_until_over(self, key, seen, given)
 end
 
 --- Waits until the present holder no longer has the lease.
----@param key string
 ---@param given { sleep: fun(seconds: number)?, now: (fun(): number)?, seconds: number } `seconds` after which to stop
 -- waiting, and the functions for it; by default the system's sleep, which blocks, and its steady clock
 ---@return "over"|"late"|"inside"|"stuck" how `over`: the lease is free, or another has it. `late`: the time for

@@ -32,8 +32,6 @@ local function link_as_newest(self, entry)
 end
 
 --- The entry with this key, which then counts as just used; nil when there is none.
----@param key string
----@return table? entry
 function Lru:find(key)
   local entry = self.entries[key]
   if entry and self.older ~= entry then

@@ -1,6 +1,5 @@
 --- Makes one new table of the fields of several; a later table replaces fields of an earlier one.
 ---@param ... table|nil
----@return table
 return function(...)
   local merged = {}
   for index = 1, select("#", ...) do

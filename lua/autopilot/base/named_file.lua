@@ -25,14 +25,11 @@ function named_file.printable(path)
 end
 
 --- Nil, and a message with the name of a file and what is wrong with it.
----@return nil
----@return string message
 function named_file.failure(path, complaint)
   return nil, ("%s: %s"):format(named_file.printable(path), complaint)
 end
 
 --- Opens a file to read it; or nil and why it cannot be read.
----@param path string
 ---@param allow_pipe boolean? a named pipe may be opened; the name of a descriptor always may
 ---@return file*?
 ---@return string? message
@@ -50,8 +47,6 @@ function named_file.open(path, allow_pipe)
 end
 
 --- Why a file cannot be read, or nil when it can. Nothing is read from it.
----@param path string
----@return string? message
 function named_file.read_complaint(path)
   local file, message = named_file.open(path)
   if not file then
@@ -63,9 +58,7 @@ function named_file.read_complaint(path)
 end
 
 --- The text of a file, and whether it can be read again (a pipe cannot); or nil and what is wrong.
----@param path string
 ---@param most integer bytes; a file with more is refused
----@param allow_pipe boolean?
 ---@return string? text
 ---@return string|boolean message_or_rereadable
 function named_file.read(path, most, allow_pipe)
@@ -86,7 +79,6 @@ end
 
 --- What is wrong with a name whose file is to be written, or nil. A symbolic link is refused, because
 -- another user may have made it.
----@param path string
 ---@return string? complaint a clause such as `it is a folder`
 function named_file.write_complaint(path)
   return words[core.file_kind(path)]

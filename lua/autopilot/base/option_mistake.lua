@@ -23,9 +23,7 @@ local function edit_distance(a, b)
 end
 
 --- The name that was probably meant; nil when none is similar.
----@param wrong string
 ---@param names string[] is sorted by this call
----@return string?
 function mistake.nearest(wrong, names)
   local nearest, smallest = nil, math.max(1, math.floor(#wrong / 3)) + 0.5
   table.sort(names) -- so that the same one of two equally near names is always suggested
@@ -47,9 +45,7 @@ local counterparts = { deadline = "timeout", timeout = "deadline" }
 --- The option that was probably meant, as the end of a sentence: ` (did you mean 'http.proxy'?)`. Empty when none is
 -- similar.
 ---@param path string of the table that it is in: empty, or with a full stop at its end
----@param name any
 ---@param rules table<string, any> by the names that are known; `fields` of a rule are the names in a nested table
----@return string
 function mistake.suggestion(path, name, rules)
   local known, others = {}, {}
   for key, rule in pairs(rules) do
@@ -67,7 +63,6 @@ end
 
 --- An option that does not exist; the first arguments are those of `suggestion`.
 ---@param given table? the options; a module of the library if its function was called with a colon
----@return string
 function mistake.name(path, name, rules, given)
   for _, module in pairs(package.loaded) do
     if module == given then
@@ -121,9 +116,6 @@ end
 --- An option whose value is of the right type, but not allowed. A text that is a secret, or empty, is not quoted.
 ---@param option string its path
 ---@param complaint string what the value must be
----@param value any
----@param is_secret boolean?
----@return string
 function mistake.value(option, complaint, value, is_secret)
   local is_quoted = value ~= "" and not (is_secret and type(value) == "string")
   local got = is_quoted and (" (got %s)"):format(shown(value, is_secret)) or ""

@@ -26,8 +26,6 @@ local options = {}
 ---@field instead_of string? names, with blanks between them, of what does not exist and people give for this option
 
 --- Whether a value can be called.
----@param value any
----@return boolean
 function options.is_callable(value)
   local metatable = getmetatable(value)
   return type(value) == "function"
@@ -52,9 +50,6 @@ local function is_of_type(value, name)
   return type(value) == name
 end
 
----@param list any[]
----@param value any
----@return boolean
 function options.contains(list, value)
   for _, candidate in ipairs(list) do
     if candidate == value then
@@ -121,7 +116,6 @@ end
 ---@param rules table<string, autopilot.OptionRule>
 ---@param given table? nil: no options
 ---@param level integer? as for `error`; default 2, the caller of the calling function
----@return table checked
 function options.check(name, rules, given, level)
   level = (level or 2) + 1
   if given ~= nil and type(given) ~= "table" then
@@ -135,8 +129,6 @@ function options.check(name, rules, given, level)
 end
 
 --- What a token must be, which is not quoted; nil: it may be sent.
----@param token any
----@return string?
 function options.token_complaint(token)
   if type(token) ~= "string" then
     return ("must be a string (got %s)"):format(type(token))
@@ -148,8 +140,6 @@ function options.token_complaint(token)
 end
 
 --- What is wrong with a token provider that was named, but not called: `token.azure_cli` for `token.azure_cli {}`.
----@param provider any
----@return string?
 function options.provider_complaint(provider)
   for made, maker in pairs(package.loaded["autopilot.token"] or {}) do
     if maker == provider then

@@ -17,7 +17,6 @@ local function setting(text)
 end
 
 --- Finds all passwords in a text. The list also has decoded forms and pieces of them: a message may quote these.
----@param text string
 ---@return string[] found empty if there is no password
 function passwords.find(text)
   local found = {}

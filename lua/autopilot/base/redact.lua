@@ -325,7 +325,6 @@ end
 -- "[redacted]" replaces the whole text.
 ---@param text string? a value that is not a string is returned unchanged
 ---@param secrets string[]? values other than strings, and empty strings, are ignored
----@return string? text
 function redact.text(text, secrets)
   return redact.prepare(secrets)(text)
 end

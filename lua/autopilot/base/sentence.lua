@@ -57,8 +57,6 @@ local function valid_characters(bytes)
 end
 
 --- The text with U+FFFD in place of each byte that is in no character: valid UTF-8.
----@param text string
----@return string
 function sentence.valid(text)
   return (text:gsub("[\128-\255]+", valid_characters))
 end
@@ -81,8 +79,6 @@ local function shown(text, limit)
 end
 
 --- The text as one line of visible characters, for printing. Blanks are kept as they are.
----@param text string
----@return string
 function sentence.visible(text)
   text = text:gsub("[%z\1-\31\127]", " "):gsub("\194[\128-\159]", " ")
   return shown(text, math.huge)
@@ -90,17 +86,13 @@ end
 
 --- The first 16 KiB of a text as one line: white space and ASCII control characters become single spaces, and are
 -- removed at both ends.
----@param text string
----@return string
 function sentence.line(text)
   local line = text:sub(1, longest_line):gsub("[%z\1-\32\127]+", " ")
   return (line:gsub("^ ", ""):gsub(" $", ""))
 end
 
 --- The text as one clean line, or nil when nothing is left of it.
----@param text string
 ---@param limit integer? characters; default 1000
----@return string?
 function sentence.clean(text, limit)
   local line = sentence.line(shown(sentence.line(text), limit or 1000))
   return line ~= "" and line or nil
@@ -171,8 +163,6 @@ end
 
 --- The text with characters in place of their references, in one pass: `&amp;lt;` becomes `&lt;`. Unknown references
 -- stay.
----@param text string
----@return string
 function sentence.decode_references(text)
   return (text:gsub("&#?%w+;?", referenced))
 end

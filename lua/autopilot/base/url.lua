@@ -3,7 +3,6 @@
 local url = {}
 
 --- Splits `scheme://host[:port]`, with or without a slash behind it.
----@param text string
 ---@return string? scheme in small letters; nil for anything with more or less in it
 ---@return string? host in small letters, an IPv6 address in brackets
 ---@return string? port with its colon, or empty
@@ -21,16 +20,12 @@ function url.split(text)
 end
 
 --- Returns a URL's scheme and host, without user and password. After the host there must be no `@`.
----@param text string
----@return string
 function url.without_user(text)
   local scheme, rest = text:match "^(%a[%w+.-]*://)(.*)$"
   return (scheme or "") .. (rest or text):match "[^@]*$"
 end
 
 --- The text that was percent-encoded. A percent sign that is not followed by two digits stays.
----@param text string
----@return string
 function url.percent_decoded(text)
   local decoded = text:gsub("%%(%x%x)", function(digits)
     return string.char(tonumber(digits, 16))
@@ -40,7 +35,6 @@ end
 
 --- Whether a host certainly is this machine: localhost, ::1, or an address (not a name) in 127.0.0.0/8.
 ---@param host string in lower case, without a port; an IPv6 address in brackets
----@return boolean
 function url.is_loopback(host)
   local second, third, fourth = host:match "^127%.(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)$"
   local is_address = second and math.max(tonumber(second), tonumber(third), tonumber(fourth)) <= 255

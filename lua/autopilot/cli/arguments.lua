@@ -209,7 +209,6 @@ local function join_signed(args)
 end
 
 --- Reads the arguments. Raises an error for a mistake, or with the text that they ask for.
----@param args string[]
 ---@return autopilot.cli.Command command
 ---@return table<string, any> options
 function arguments.parse(args)

@@ -8,8 +8,6 @@ local is_windows = package.config:sub(1, 1) == "\\"
 
 --- Writes or replaces a file; without a text it only finds out whether that is possible. A symbolic link is refused,
 -- because the link would be replaced, and its target kept.
----@param path string
----@param text string?
 ---@param is_secret boolean? only the owner can read the file
 ---@return string? complaint without the file's name
 return function(path, text, is_secret)

@@ -149,8 +149,6 @@ end
 
 --- Cleans a text that most answers repeat from the one before: it is examined once for each token.
 ---@package
----@param text string?
----@return string? text
 function Client:clean_repeated(text)
   if text ~= self.clean_text then
     local cleaned = self:clean(text)

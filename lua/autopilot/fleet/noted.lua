@@ -26,7 +26,6 @@ end
 
 --- Until when another sync would be refused, by the client's clock, or nil.
 ---@param given autopilot.Report
----@param now number
 ---@param whole number seconds that the service wants between two syncs, with a margin
 function noted.cooldown_end_of(given, now, whole)
   if given.outcome == "cooldown" then

@@ -309,9 +309,7 @@ end
 
 --- Joins the run of that subject as a worker, if the run is in progress, has just finished, or was interrupted; else
 -- starts a new run.
----@param subject string
 ---@param resume_within number seconds after its beginning in which an interrupted run is resumed
----@param worker string
 ---@param seconds number of its lease
 ---@return { id: integer, age: number, done: integer } run seconds since it began, and tenants that are done
 function shared_run.join(opened, subject, resume_within, worker, seconds)

@@ -66,7 +66,6 @@ local function call(self, name, ...)
 end
 
 --- Renews the lease. If it has expired, other machines may have taken some of the parts.
----@return string? problem
 local function renew_lease(self)
   local asked_at = self.clock()
   local renewed, message = call(self, "renew", self.worker, self.lease)
@@ -82,8 +81,6 @@ local function renew_lease(self)
 end
 
 --- Writes the reports that were collected, and releases the parts whose tenants are done.
----@return boolean? done
----@return string? message
 function SharedState:flush()
   local changed = self.changed
   if next(changed) == nil then
@@ -243,7 +240,6 @@ function SharedState:next(list, is_late)
 end
 
 --- Whether tenants that were read from the list are still to be returned by `next`.
----@return boolean
 function SharedState:has_more()
   return #self.ready > 0 or self.waiting_count > 0
 end

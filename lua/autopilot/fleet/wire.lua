@@ -160,7 +160,6 @@ function Wire:run(prepared, attempt, request)
 end
 
 --- A transport with these `http` options of a client.
----@param http table?
 ---@return autopilot.CurlTransport
 function Wire:transport(http)
   return curl.new { http = options.check("autopilot.client: http", curl.rules, http), drive = self }

@@ -68,7 +68,6 @@ local function allowed_by_list(list, before)
   return before
 end
 
----@param token string
 ---@return autopilot.graph.TokenFacts
 function access_token.of(token)
   local claims, message = inspect(token)
@@ -90,8 +89,6 @@ function access_token.of(token)
 end
 
 --- A tenant id in its one form: lower case, without braces. Nil for anything else, such as a domain.
----@param tenant any
----@return string?
 function access_token.guid(tenant)
   local id = type(tenant) == "string" and tenant:lower():match "^{?([%x-]+)}?$" or ""
   local is_guid = id:gsub("%x", "x") == "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
@@ -164,7 +161,6 @@ end
 
 --- Why a token must not be sent with a request, or nil. A token is read once, when it is first seen.
 ---@param client autopilot.Client
----@param token string
 ---@param is_sync boolean false: the record is to be read
 ---@param is_vouched boolean? its provider has returned a lifetime for it, so that its expiry is not checked
 ---@return table? answer in the shape of a report

@@ -34,7 +34,6 @@ end
 --- The answer to a request that was not sent for a reason on the client's side of the network.
 ---@param client autopilot.Client
 ---@param name "DEADLINE"|"CLOSED"
----@param message string
 ---@return table answer in the shape of a report
 function answers.kept_back(client, name, message)
   local network = curl.unsent(name, message)

@@ -36,7 +36,6 @@ Request.__index = Request
 
 ---@param client autopilot.Client
 ---@param method "GET"|"POST"
----@param url string
 ---@param success integer the expected status
 ---@param inspect boolean? use a new connection; answers get its `facts`, and `headers` (`autopilot.HttpResponse`)
 ---@return autopilot.Request
@@ -126,7 +125,6 @@ end
 --- Sends the request once, with the token; without a token if it is nil.
 ---@param client autopilot.Client
 ---@param given autopilot.RequestArguments
----@param token string?
 ---@return table answer as of `run`
 ---@return autopilot.SentRequest? sent
 ---@return string? body when the status is the expected one

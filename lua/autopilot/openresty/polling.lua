@@ -26,7 +26,6 @@ local idle_seconds = 20
 local usual_concurrency = 1000
 
 --- Steps a transfer set once, and lets the worker go on meanwhile. It waits longer the longer nothing happens.
----@param set any
 ---@param seconds number at most
 ---@param delay number? before the first look
 ---@return number delay before the next one

@@ -112,10 +112,8 @@ function Connection:call(act, ...)
 end
 
 --- Prepares an opened connection for use, and closes it if that fails.
----@param opened any
 ---@param close fun(opened: any)
 ---@param prepare fun(opened: any, ...) raises an error if it fails
----@return any opened
 function Connection.ready(opened, close, prepare, ...)
   local is_fine, raised = pcall(prepare, opened, ...)
   if not is_fine then

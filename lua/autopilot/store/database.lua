@@ -20,8 +20,6 @@ local connections = setmetatable({}, { __mode = "k" })
 
 --- Percent-encodes a text to printable ASCII without blanks: databases differ in what else a text column
 -- accepts, and MySQL treats "a" and "a " as equal.
----@param text string
----@return string
 function database.encode(text)
   local encoded = text:gsub("[^!-$&-~]", function(character)
     return ("%%%02X"):format(character:byte())
@@ -45,7 +43,6 @@ end
 
 --- Runs one statement.
 ---@param self autopilot.store.Database
----@param sql string
 ---@param ... string|number|nil for each `?`
 ---@return any[][] rows as arrays of columns; none unless the statement begins with SELECT, WITH or PRAGMA
 ---@return integer count rows that were changed
@@ -212,7 +209,6 @@ end
 
 --- Creates a table if it is missing. Raises an error if it is there and cannot be used.
 ---@param self autopilot.store.Database
----@param name string
 ---@param form string its columns
 ---@param check_database fun()? called before it is created
 function database.make_table(self, name, form, check_database)

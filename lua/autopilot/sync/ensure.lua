@@ -224,7 +224,6 @@ local function step(self)
 end
 
 --- Completes the call by the options. Without `since` and `max_age`, the time of the call counts as `since`.
----@return string? mistake
 function ensure.prepare(call, wanted)
   local since, mistake = wait.moment_of(call.client, wanted.since)
   if since and wanted.max_age then

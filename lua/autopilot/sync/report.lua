@@ -98,7 +98,6 @@ function Report:__tostring()
 end
 
 --- Makes a table of a report's fields a report: adds `ok` and `hint` by the outcome.
----@param fields table
 ---@return autopilot.Report
 function report.new(fields)
   fields.sends = nil -- told for each attempt

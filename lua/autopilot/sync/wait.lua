@@ -73,8 +73,6 @@ end
 --- Converts the option `since` to a moment; nil and what is wrong if it is in the future. Of two possible moments,
 -- the later is used, because it proves less.
 ---@param since number? Unix time of the client's clock
----@return number? moment
----@return string? mistake
 function wait.moment_of(client, since)
   if not since then
     return nil

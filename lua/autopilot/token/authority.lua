@@ -59,9 +59,7 @@ function authority.bare_tenant(tenant)
 end
 
 --- What is wrong with a tenant, or nil. A tenant becomes a part of the URL, so it must not be a path.
----@param tenant string
 ---@param is_interactive boolean? a person signs in, of any organization
----@return string? complaint
 function authority.tenant_complaint(tenant, is_interactive)
   tenant = authority.bare_tenant(tenant):lower()
   local is_name = tenant:find "^%w[%w%.%-]*$" and #tenant <= 253

@@ -291,7 +291,6 @@ local function life_of(object, now)
 end
 
 --- Reads the token of an answer.
----@param object table
 ---@param now number Unix seconds
 ---@param whose string? what holds the object, for the message
 ---@return string token, number? expires_in seconds, when told

@@ -73,7 +73,6 @@ end
 --- Returns up to three values of `fetch(ask)`: called here, or by another coroutine for the same key. In leases that
 -- processes share, `fetch` first looks for what another process has brought. Never raises for what `fetch` raises.
 ---@param leases autopilot.Leases of this process, or of all that use a store
----@param key string
 ---@param ask autopilot.TokenAsk
 ---@param fetch fun(ask: autopilot.TokenAsk): any, any, any
 ---@param known any? a result that can still be used: it is returned at once if another one is fetching

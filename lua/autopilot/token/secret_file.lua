@@ -15,8 +15,6 @@ local failure = named_file.failure
 secret_file.printable = named_file.printable
 
 --- Why a file is not secret: every user of this machine can read it. Nil if not.
----@param path string
----@return string? message
 function secret_file.exposure(path)
   if not select(3, core.file_kind(path, true)) then
     return nil
@@ -31,8 +29,6 @@ end
 
 --- The whole text of a file; or nil and a sentence. A file that every user may read is not secret, and is
 -- refused unless `allow_world_readable` is true.
----@param path string
----@param allow_world_readable boolean?
 ---@return string? text, string? message
 function secret_file.read(path, allow_world_readable)
   local text, message = named_file.read(path, longest)
@@ -44,7 +40,6 @@ function secret_file.read(path, allow_world_readable)
 end
 
 --- The only line of a text, without white space around it; or nil and what is wrong with the text.
----@param text string
 ---@return string? line, string? complaint such as `is empty`
 function secret_file.only_line(text)
   if text:find "^\255\254" or text:find "^\254\255" then
@@ -62,8 +57,6 @@ function secret_file.only_line(text)
 end
 
 --- The only line of a file; or nil and a sentence.
----@param path string
----@param allow_world_readable boolean?
 ---@return string? line, string? message
 function secret_file.read_line(path, allow_world_readable)
   local text, message = secret_file.read(path, allow_world_readable)

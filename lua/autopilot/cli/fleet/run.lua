@@ -297,7 +297,6 @@ local function print_results(self)
 end
 
 --- Ends the run that has reported all tenants: writes and prints what there is to say about it.
----@return integer exit_code
 local function conclude(self)
   local path, list = self.options.report, self.list
   settle_state(self)
@@ -317,7 +316,6 @@ end
 
 ---@param options table<string, any> of the command
 ---@param context autopilot.cli.Context
----@return integer exit_code
 return function(options, context)
   local self = {
     options = options,

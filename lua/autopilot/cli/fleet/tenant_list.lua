@@ -370,8 +370,6 @@ end
 
 --- How many tenants there will be in all: exact when all were read, else an estimate by the length of what
 -- was read; nil when the length of the list is not known.
----@return number? count
----@return boolean is_exact
 function TenantList:expected()
   if self.is_complete then
     return self.count, true
