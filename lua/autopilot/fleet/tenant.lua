@@ -100,44 +100,51 @@ local function complete_options(fleet, given, id)
   return made
 end
 
---- The options that tenants have in common when they share a service: all but token and tenant. Those in tables, which
--- may be new tables for each tenant, are in it by their names.
-local function common_options(given)
-  local common = merged(given, { token = false, tenant = false })
-  for _, name in ipairs { "http", "timeout" } do
-    local nested = common[name]
-    if type(nested) == "table" then
-      common[name] = nil
-      for option, value in pairs(nested) do
-        common[name .. "." .. tostring(option)] = value
+-- Options whose tables may be new for each tenant.
+local are_tables = { http = true, timeout = true }
+
+-- Options that may differ between tenants that share one service.
+local are_own = { token = true, tenant = true }
+
+--- Whether two tables of options are the same, except for token and tenant.
+local function are_same(given, known)
+  for name, value in pairs(given) do
+    local other = known[name]
+    if value ~= other and not are_own[name] then
+      local are_nested = are_tables[name] and type(value) == "table" and type(other) == "table"
+      if not are_nested or not are_same(value, other) then
+        return false
       end
     end
   end
-  return common
-end
-
---- Whether each of the other options is among the options, with the same value.
-local function has_all(options, others)
-  for name, value in pairs(others) do
-    if options[name] ~= value then
+  for name in pairs(known) do
+    if given[name] == nil then
       return false
     end
   end
   return true
 end
 
+--- Copies the options, without the token, so that later changes to the user's tables do not affect the copy.
+local function snapshot_of(given)
+  local copy = merged(given, { token = false })
+  for name in pairs(are_tables) do
+    copy[name] = type(copy[name]) == "table" and merged(copy[name]) or copy[name]
+  end
+  return copy
+end
+
 --- Makes the tenant's client. It shares the previous tenant's service if all options except token and tenant are the
 -- same.
 local function make_client(fleet, task)
-  local given, known = fleet.options.client(task.tenant), fleet.service_options or {}
+  local given, known = fleet.options.client(task.tenant), fleet.service_options
   if type(given) ~= "table" then
     error("the function 'client' must return a table of options", 0)
   end
   task.token = given.token
-  local common = common_options(given)
-  if not (has_all(common, known) and has_all(known, common)) then
+  if not (known and are_same(given, known)) then
     fleet.service = service.new(complete_options(fleet, given, task.id))
-    fleet.service_options = common
+    fleet.service_options = snapshot_of(given)
   end
   fleet.service.options.has_several = fleet.tenants.total ~= 1
   local id = given.tenant or task.id
