@@ -114,13 +114,7 @@ local function time_left(client, given)
   return given.deadline and given.deadline - client.options.clock() or math.huge
 end
 
-local function too_late(client)
-  return answers.kept_back(
-    client,
-    "DEADLINE",
-    "the deadline passed before the request could be sent"
-  )
-end
+local late = "the deadline passed before the request could be sent"
 
 --- Sends the request once, with the token; without a token if it is nil.
 ---@param client autopilot.Client
@@ -131,7 +125,7 @@ end
 function Request:send(client, given, token)
   local options = client.options
   if time_left(client, given) <= 0 then
-    return too_late(client)
+    return answers.kept_back(client, "DEADLINE", late)
   end
   local attempt = {
     token = token,
@@ -154,7 +148,7 @@ function Request:send(client, given, token)
   end
   local left, timeout = time_left(client, given), options.timeout -- the event handlers may have taken their time
   if left <= 0 then
-    return too_late(client)
+    return answers.kept_back(client, "DEADLINE", late)
   end
   attempt.connect, attempt.total = math.min(timeout.connect, left), math.min(timeout.total, left)
   attempt.at = options.clock() -- the time of the event handlers does not count
