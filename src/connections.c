@@ -90,6 +90,23 @@ uint64_t connections_id(const char *primary_ip, int primary_port, const char *lo
     return hash != 0 ? hash : 1;
 }
 
+static unsigned bit_of(uint64_t id) {
+    return 1U << (id & 7);
+}
+
+static size_t byte_of(uint64_t id) {
+    return (id >> 3) & ((1 << 13) - 1);
+}
+
+void connections_note_version(struct connections *connections, uint64_t id, bool is_http2) {
+    unsigned others = connections->http2[byte_of(id)] & ~bit_of(id);
+    connections->http2[byte_of(id)] = (unsigned char)(others | (is_http2 ? bit_of(id) : 0));
+}
+
+bool connections_has_http2(const struct connections *connections, uint64_t id) {
+    return (connections->http2[byte_of(id)] & bit_of(id)) != 0;
+}
+
 static bool is_new_connection(CURL *easy) {
     long connects = 0;
     curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connects);
@@ -115,14 +132,14 @@ static void forget(struct connections *connections, uint64_t id, curl_socket_t s
     }
 }
 
-/* The entry of this connection in the list; NULL if it has none. */
-static const struct http1_socket *find_http1(const struct connections *connections, uint64_t id) {
+/* Whether the HTTP/1.x connection of this id has data to read. */
+static bool has_input(const struct connections *connections, uint64_t id) {
     for (size_t i = 0; i < connections->http1_count; i++) {
         if (connections->http1[i].connection == id) {
-            return &connections->http1[i];
+            return platform_has_input((intptr_t)connections->http1[i].socket);
         }
     }
-    return NULL;
+    return false;
 }
 
 /* The transfers in flight that were sent over connections whose ids have the same low bits. */
@@ -190,25 +207,19 @@ static bool is_answered(const struct transfer *transfer) {
            (!transfer->handle->connections->must_know_http2 || status == 204 || status == 304);
 }
 
-/* The next transfer after `other`, or the first for NULL, that was sent over the same connection as
- * `transfer` and awaits its answer. */
-static struct transfer *next_sharing(const struct transfer *transfer, struct transfer *other) {
-    uint64_t id = transfer->connection;
-    other = other != NULL ? other->next_sent : *list_of(transfer->handle->connections, id);
-    while (other != NULL && (other == transfer || other->connection != id || is_answered(other))) {
-        other = other->next_sent;
-    }
-    return other;
-}
-
-bool connections_is_shared(struct transfer *transfer) {
-    struct transfer *other = NULL;
+bool connections_is_shared(struct transfer *transfer, bool they_lose) {
     bool is_shared = false;
-    while ((other = next_sharing(transfer, other)) != NULL) {
-        transfer_discard_answer(other);
-        is_shared = true;
+    uint64_t id = transfer->connection;
+    struct transfer *other = id != 0 ? *list_of(transfer->handle->connections, id) : NULL;
+    for (; other != NULL; other = other->next_sent) {
+        if (other != transfer && other->connection == id && !is_answered(other)) {
+            is_shared = true;
+            if (they_lose) {
+                transfer_discard_answer(other);
+            }
+        }
     }
-    if (is_shared) {
+    if (is_shared && they_lose) {
         transfer_discard_answer(transfer);
     }
     return is_shared;
@@ -230,22 +241,11 @@ static int on_new_socket(void *context, curl_socket_t socket, curlsocktype purpo
     return CURL_SOCKOPT_OK;
 }
 
-/* Whether another transfer in flight was sent over the connection, which speaks HTTP/1.x. The list
- * has such a connection from the end of its first exchange on. */
-static bool is_busy(const struct connections *connections, const struct transfer *transfer) {
-    const struct transfer *other =
-        connections->must_know_http2 ? next_sharing(transfer, NULL) : NULL;
-    return other != NULL &&
-           (other->has_opened_http1 || find_http1(connections, transfer->connection) != NULL);
-}
-
-/* Whether the connection was idle, speaks HTTP/1.x, and has data to read. */
-static bool has_input(const struct transfer_handle *handle) {
-    const struct http1_socket *known = NULL;
-    if (!is_new_connection(handle->easy)) {
-        known = find_http1(handle->connections, handle->connection);
-    }
-    return known != NULL && platform_has_input((intptr_t)known->socket);
+/* Whether the connection speaks HTTP/1.x and another transfer in flight was sent over it. */
+static bool is_busy(const struct transfer_handle *handle, struct transfer *transfer) {
+    return handle->connections->must_know_http2 &&
+           !connections_has_http2(handle->connections, transfer->connection) &&
+           connections_is_shared(transfer, false);
 }
 
 /* libcurl calls this each time that it is about to send the request, also when it resends it. */
@@ -256,14 +256,15 @@ static int on_send(void *context, char *primary_ip, char *local_ip, int primary_
     curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 0L);
     handle->connection = connections_id(primary_ip, primary_port, local_ip, local_port);
     set_connection(transfer, handle->connection);
-    transfer->has_opened_http1 = handle->has_new_socket && !handle->trace.has_agreed_http2;
     if (handle->has_new_socket) {
-        forget(handle->connections, handle->connection, CURL_SOCKET_BAD); /* an older one */
+        connections_note_version(handle->connections, transfer->connection,
+                                 handle->trace.has_agreed_http2);
         handle->has_new_socket = false;
     }
-    bool is_now_busy = is_busy(handle->connections, transfer);
+    bool is_now_busy = is_busy(handle, transfer);
     transfer->times_busy += is_now_busy;
-    bool is_refused = is_now_busy || has_input(handle);
+    bool is_refused = is_now_busy || (!is_new_connection(handle->easy) &&
+                                      has_input(handle->connections, handle->connection));
     /* Checked last: a stopped process often stops in a system call, such as the one above. */
     bool is_late = transfer->send_by > 0 && platform_clock() > transfer->send_by;
     transfer->is_refused = is_refused && !is_late;

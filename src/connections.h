@@ -31,6 +31,7 @@ struct connections {
     bool has_begun_one;   /* a connection was opened since this was set to false */
     bool is_http1_host[UCHAR_MAX + 1]; /* by the hash of the host: its last answer was HTTP/1.x */
     double unacknowledged;             /* seconds: see transfer_set_create; 0: no limit */
+    unsigned char http2[1 << 13];      /* a bit for each value of the low 16 bits of an id */
     struct http1_socket {
         uint64_t connection; /* its id */
         curl_socket_t socket;
@@ -50,6 +51,12 @@ void connections_end_sharing(struct connections *connections);
 uint64_t connections_id(const char *primary_ip, int primary_port, const char *local_ip,
                         int local_port);
 
+/* Stores the HTTP version that a new connection has negotiated. */
+void connections_note_version(struct connections *connections, uint64_t id, bool is_http2);
+
+/* Whether the connection speaks HTTP/2. May be wrong if two ids have the same low bits. */
+bool connections_has_http2(const struct connections *connections, uint64_t id);
+
 /* Sets libcurl's callbacks for the connections of the handle, which is configured for its request.
  * Not CURLE_OK if libcurl refuses. */
 CURLcode connections_configure(struct transfer_handle *handle);
@@ -66,8 +73,8 @@ void connections_begin(struct connections *connections, const struct prepared_re
 void connections_end(struct transfer_handle *handle, int in_flight);
 
 /* Whether another transfer in flight was sent over the same connection and awaits its answer. If
- * so, marks all of them as having lost their answers. */
-bool connections_is_shared(struct transfer *transfer);
+ * so, and if `they_lose`, marks all of them as having lost their answers. */
+bool connections_is_shared(struct transfer *transfer, bool they_lose);
 
 /* Handles a change of the events that libcurl waits for on a socket of this handle: CURL_POLL_IN,
  * _OUT, _INOUT or _REMOVE (none, as after an exchange). The handle may be an internal one of

@@ -20,7 +20,7 @@ void transfer_discard_answer(struct transfer *transfer) {
 static size_t on_header_line(char *line, size_t size, size_t count, void *context) {
     struct transfer *transfer = ((struct transfer_handle *)context)->transfer;
     bool begins_http1 = size * count > 7 && memcmp(line, "HTTP/1.", 7) == 0;
-    if (transfer->is_shared || (begins_http1 && connections_is_shared(transfer))) {
+    if (transfer->is_shared || (begins_http1 && connections_is_shared(transfer, true))) {
         return 0;
     }
     enum byte_buffer_status status = response_head_add_line(&transfer->head, line, size * count);

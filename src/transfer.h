@@ -61,9 +61,8 @@ struct transfer {
     unsigned sends;      /* how often the request may have been put on the wire */
     uint64_t connection; /* id of the one over which it was sent; 0: none, or it has ended */
     struct transfer *next_sent, **link; /* in a list of the connections, unless that is 0 */
-    bool has_opened_http1; /* it was the first one over its connection, which speaks HTTP/1.x */
-    bool is_refused;       /* its connection could not be used, and nothing was sent */
-    unsigned times_busy;   /* how often, because another transfer waits for its answer there */
+    bool is_refused;                    /* its connection could not be used, and nothing was sent */
+    unsigned times_busy; /* how often, because another transfer waits for its answer there */
     bool is_shared; /* two were sent over one HTTP/1.x connection: the answer may be that of the
                        other */
     const char *overflow; /* a text that says what was too large to be kept; NULL: nothing */
