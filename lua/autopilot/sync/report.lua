@@ -139,6 +139,9 @@ local function add_known_retry(client, answer)
   client:set_retry(answer, seconds)
 end
 
+-- Seconds: the Retry-After of an answer that came earlier is brought up to date.
+local longest_age = 1
+
 --- Makes the last answer of a call its report.
 ---@param attempts autopilot.Attempt[]?
 ---@return autopilot.Report? report
@@ -149,7 +152,7 @@ function report.finish(call, answer, attempts)
   answer.tenant_id = answer.tenant_id or client.tenant_id or nil
   answer.tenant = client.tenant or answer.tenant_id
   local rest = answer.free_at and answer.free_at - client.options.clock()
-  if rest and rest < answer.retry_after - 0.001 then -- the answer came earlier
+  if rest and rest < answer.retry_after - longest_age then
     client:set_retry(answer, rest > 0 and rest or nil)
   end
   if answer.retry_after and not answer.retry_at then -- a token endpoint's, which does not delay requests to the service
