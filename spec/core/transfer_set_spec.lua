@@ -10,6 +10,18 @@ local request_to, serving, stalling = transfers.request_to, transfers.serving, t
 local run, run_until_finished = transfers.run, transfers.run_until_finished
 local seconds_of = transfers.seconds_of
 
+--- Adds as many transfers of a request, then runs them until all are finished.
+local function run_at_once(set, request, count)
+  local begun = {}
+  for number = 1, count do
+    begun[number] = set:add(request, { connect = limit, total = limit })
+  end
+  for _, transfer in ipairs(begun) do
+    run_until_finished(set, transfer)
+  end
+  return begun
+end
+
 describe("a step of a transfer set", function()
   after_each(wire.close)
 
@@ -203,12 +215,7 @@ describe("finished transfers", function()
       local count = 80 -- all are kept for the next transfers
       local set, request = core.transfer_set { concurrency = count }, request_to(server)
       local function ask_all()
-        local begun = {}
-        for number = 1, count do
-          begun[number] = set:add(request, { connect = limit, total = limit })
-        end
-        for _, transfer in ipairs(begun) do
-          run_until_finished(set, transfer)
+        for _, transfer in ipairs(run_at_once(set, request, count)) do
           assert.are.equal(409, transfer:result().status)
         end
       end
@@ -271,13 +278,7 @@ describe("the connections of a transfer set", function()
     local given = { url = server:url("/", "https"), ca_file = wire.certificates().ca }
     local request = request_to(server, given)
     for _ = 1, 2 do
-      local begun = {}
-      for number = 1, count do
-        begun[number] = set:add(request, { connect = limit, total = limit })
-      end
-      for _, transfer in ipairs(begun) do
-        run_until_finished(set, transfer)
-      end
+      run_at_once(set, request, count)
       asked = 0
     end
     assert.are.equal(2 * count, #server.connections)

@@ -3,6 +3,7 @@
 local contract = require "support.store_contract"
 local core = require "autopilot.core"
 local fake_dict = require "support.fake_shared_dict"
+local files = require "support.files"
 local mistakes = require "support.mistakes"
 local stores = require "autopilot.store"
 
@@ -169,5 +170,41 @@ describe("a store in a shared dictionary", function()
     pass(0.04)
     assert.is_true(store:add("a", "next", 10))
     assert.are.equal("next", store:get "a")
+  end)
+end)
+
+describe("the options of a store", function()
+  it("are checked when the store is made, and secrets are not quoted", function()
+    for told, make in pairs {
+      ["autopilot.store.sql: option 'driver' must be one of"] = function()
+        stores.sql { driver = "Oracle", database = "x" }
+      end,
+      ["autopilot.store.sql: option 'database' is required"] = function()
+        stores.sql { driver = "MySQL" }
+      end,
+      ["autopilot.store.redis: option 'url' must be redis[s]://"] = function()
+        stores.redis { url = "http://user:secret-word@host" }
+      end,
+    } do
+      local message = mistakes.raised(make)
+      assert.truthy(message:find(told, 1, true), message)
+      assert.falsy(message:find("secret-word", 1, true), message)
+    end
+  end)
+end)
+
+describe("a store given as text", function()
+  it("is Redis, PostgreSQL or an SQLite file", function()
+    assert.truthy(select(2, stores.open("redis://127.0.0.1:1"):get "a"):find "^Redis: ")
+    assert.truthy(select(2, stores.open("rediss://127.0.0.1:1"):get "a"):find "^Redis: ")
+    assert.truthy(select(2, stores.open("postgresql://127.0.0.1:1/x"):get "a"):find "^PostgreSQL: ")
+    local folder, remove = files.folder()
+    assert.is_true(stores.open(folder .. "/store.db"):set("a", "1", 60))
+    assert.are.equal("1", stores.open(folder .. "/store.db"):get "a")
+    remove()
+    local message = mistakes.raised(function()
+      stores.open "etcd://host"
+    end)
+    assert.truthy(message:find("autopilot.store.open: must be", 1, true), message)
   end)
 end)
