@@ -97,6 +97,22 @@ describe("autopilot.client: closed while it waits for a sync, it sleeps no more"
   end
 end)
 
+describe("autopilot.client: closed after its ensure has read the record", function()
+  it("says of the request alone that it was not sent", function()
+    local world, client = virtual_world.new(), nil
+    client = world:client {
+      transport = function()
+        client:close()
+        return virtual_world.record { status = "completed", trigger = world.time - 3600 }
+      end,
+    }
+    local report, failure = client:ensure { since = world.time - 60 }
+    assert.is_nil(report)
+    assert.equal("no", failure.delivered)
+    assert.equal("The request to the service was not sent: the client was closed meanwhile.", failure.hint)
+  end)
+end)
+
 describe("autopilot.client: closed by its event handler before a retry", function()
   it("does not sleep", function()
     local world, client = virtual_world.new(), nil

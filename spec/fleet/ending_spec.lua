@@ -22,7 +22,7 @@ describe("a fleet's deadline", function()
         assert.are.equal("no", report.delivered)
         assert.are.equal("deadline", report.gave_up)
         assert.is_nil(report.network)
-        assert.matches("Nothing was asked of the service", report.hint)
+        assert.matches("No sync was requested", report.hint)
         assert.are.equal(0, #w:requests_of(name))
       end
     end

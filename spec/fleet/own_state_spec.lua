@@ -62,7 +62,7 @@ describe("a user's own state", function()
       assert.equal("no", reports.t1.delivered)
       assert.equal("LEASE_ENDED", reports.t1.network.name)
       local hint =
-        "Nothing was asked of the service: another machine may have taken this tenant over."
+        "The request to the service was not sent: another machine may have taken this tenant over."
       assert.equal(hint, reports.t1.hint)
     end)
 

@@ -78,7 +78,7 @@ describe("a fleet's request that was abandoned in its queue", function()
     assert.is_nil(reports.t2.network)
     assert.equal("no", reports.t2.delivered)
     assert.equal(
-      "Nothing was asked of the service: the run was cancelled before the request could be sent.",
+      "No sync was requested: the run was cancelled before the request could be sent.",
       reports.t2.hint
     )
   end)

@@ -47,7 +47,7 @@ describe("a call that meets another's request", function()
     assert.are.equal("unknown", report.delivered)
     assert.are.equal(1, #report.attempts)
     assert.matches("under way", report.hint)
-    assert.is_nil(report.hint:find "nothing was sent")
+    assert.is_nil(report.hint:find "not sent")
   end)
 
   it("waits no longer once its client is closed", function()

@@ -159,7 +159,7 @@ describe("autopilot.token.authority: a network", function()
     found = hint { stage = "tls", message = "certificate is not yet valid" }
     assert.is_truthy(found:find "^The token endpoint's certificate is not yet valid", found)
     found = hint { stage = "resolve", name = "DEADLINE", message = "the deadline passed" }
-    assert.equal("Nothing was asked of the token endpoint: the deadline passed.", found)
+    assert.equal("The request to the token endpoint was not sent: the deadline passed.", found)
     found = hint { stage = "receive", message = "reset" }
     assert.equal("Check network, DNS, proxies and certificates.", found)
   end)

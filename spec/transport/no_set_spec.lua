@@ -11,7 +11,7 @@ local function assert_unsent(failure)
   assert.equal("no", failure.delivered)
   assert.equal("CURLE_FAILED_INIT", failure.network.name)
   assert.matches("descriptors", failure.network.message)
-  assert.matches("^Nothing was asked of the service: .*descriptors", failure.hint)
+  assert.matches("^The request to the service was not sent: .*descriptors", failure.hint)
 end
 
 describe("without a transfer set", function()

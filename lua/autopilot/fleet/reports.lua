@@ -18,8 +18,8 @@ local messages = {
 -- Names of network failures (`fleet.wire`) that come from the end of a run.
 local ends_of_run = { CANCELLED = true, CLOSED = true, DEADLINE = true }
 
-local function not_asked_hint(message)
-  return "Nothing was asked of the service: " .. message .. "."
+local function not_requested_hint(message)
+  return "No sync was requested: " .. message .. "."
 end
 
 --- The fleet's own report for a task.
@@ -57,7 +57,7 @@ function reports.given_up(fleet, task, has_begun)
     delivered = "no",
     answered_by = "client",
     gave_up = gave_up,
-    hint = not is_awaited and not_asked_hint(messages[why]) or nil,
+    hint = not is_awaited and not_requested_hint(messages[why]) or nil,
   })
 end
 
@@ -69,7 +69,7 @@ function reports.after_run_end(task, of_client)
   local is_untouched = not task.has_posted and not of_client.confirmed_by
   if network and was_not_sent and ends_of_run[network.name] and is_untouched then
     of_client.outcome, of_client.network = "cancelled", nil
-    of_client.hint = not_asked_hint(network.message)
+    of_client.hint = not_requested_hint(network.message)
   end
 end
 

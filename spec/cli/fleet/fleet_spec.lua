@@ -324,7 +324,7 @@ describe("autopilot-sync fleet", function()
       count = count + (report.ok and 1 or 0)
     end
     assert.is_true(count >= 1 and count <= 3)
-    assert.matches("Nothing was asked of the service: the deadline passed", ran.out)
+    assert.matches("No sync was requested: the deadline passed", ran.out)
   end)
 
   it("checks for an interrupt five times a second, also during a long sleep", function()
