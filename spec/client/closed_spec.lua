@@ -109,7 +109,10 @@ describe("autopilot.client: closed after its ensure has read the record", functi
     local report, failure = client:ensure { since = world.time - 60 }
     assert.is_nil(report)
     assert.equal("no", failure.delivered)
-    assert.equal("The request to the service was not sent: the client was closed meanwhile.", failure.hint)
+    assert.equal(
+      "The request to the service was not sent: the client was closed meanwhile.",
+      failure.hint
+    )
   end)
 end)
 

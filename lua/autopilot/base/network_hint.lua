@@ -14,13 +14,13 @@ local kept_back_by = {
 
 -- PEER stands for what was to be asked, and SETTING for what names its address.
 local hints_of_stages = {
-  resolve = "The PEER's name was not found and the request was not sent: check the name in SETTING, if "
-    .. "one is given, then DNS and the network.",
-  connect = "No connection to the PEER was made and the request was not sent: check SETTING, if one is "
-    .. "given, then the network and its firewalls.",
-  tls = "The connection could not be made secure and the request was not sent: where a company's proxy "
-    .. "signs it anew, name its authority (--ca-file, http.ca_file or SSL_CERT_FILE). A wrong "
-    .. "clock of this machine does this too.",
+  resolve = "The PEER's name was not found and the request was not sent: check the name in "
+    .. "SETTING, if one is given, then DNS and the network.",
+  connect = "No connection to the PEER was made and the request was not sent: check SETTING, if "
+    .. "one is given, then the network and its firewalls.",
+  tls = "The connection could not be made secure and the request was not sent: where a "
+    .. "company's proxy signs it anew, name its authority (--ca-file, http.ca_file or "
+    .. "SSL_CERT_FILE). A wrong clock of this machine does this too.",
   proxy = "The proxy (--proxy, http.proxy or the environment's) could not be used and the request "
     .. "was not sent: check that it runs and lets this host through.",
 }
