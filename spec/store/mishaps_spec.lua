@@ -50,7 +50,8 @@ describe("a client whose store", function()
     })
     assert.truthy(message:find("^PostgreSQL: "), message)
     assert.falsy(message:find("secret-word", 1, true), message)
-    assert.truthy(sync_with(stores.redis { url = "redis://127.0.0.1:1" }):find "^Redis: ")
+    assert.truthy(sync_with(stores.open "postgresql://127.0.0.1:1/x"):find "^PostgreSQL: ")
+    assert.truthy(sync_with(stores.open "redis://127.0.0.1:1"):find "^Redis: ")
   end)
 
   for _, kind in ipairs { "PostgreSQL", "MySQL" } do

@@ -194,10 +194,10 @@ describe("the options of a store", function()
 end)
 
 describe("a store given as text", function()
-  it("is Redis, PostgreSQL or an SQLite file", function()
+  -- mishaps_spec opens PostgreSQL so: LuaDBI leaks a connection that could not be opened.
+  it("is Redis or an SQLite file", function()
     assert.truthy(select(2, stores.open("redis://127.0.0.1:1"):get "a"):find "^Redis: ")
     assert.truthy(select(2, stores.open("rediss://127.0.0.1:1"):get "a"):find "^Redis: ")
-    assert.truthy(select(2, stores.open("postgresql://127.0.0.1:1/x"):get "a"):find "^PostgreSQL: ")
     local folder, remove = files.folder()
     assert.is_true(stores.open(folder .. "/store.db"):set("a", "1", 60))
     assert.are.equal("1", stores.open(folder .. "/store.db"):get "a")
