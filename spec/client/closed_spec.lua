@@ -116,6 +116,28 @@ describe("autopilot.client: closed after its ensure has read the record", functi
   end)
 end)
 
+describe("autopilot.client: closed by the read after a lost answer", function()
+  it("does not sleep until another read would tell more", function()
+    local world, client = virtual_world.new(), nil
+    local sent_at = world.time
+    client = world:client {
+      transport = function(request)
+        world:pass(0.05)
+        if request.method == "POST" then
+          return nil, { stage = "receive", name = "X", message = "lost", delivered = "unknown" }
+        end
+        client:close()
+        local stamps = { status = "inProgress", trigger = sent_at, date = world.time }
+        local read = virtual_world.record(stamps)
+        read.headers = { ["date"] = read.headers["Date"], ["request-id"] = "made-up" }
+        return read
+      end,
+    }
+    assert.equal("started", assert(client:sync()).outcome)
+    assert.same({}, world.slept)
+  end)
+end)
+
 describe("autopilot.client: closed by its event handler before a retry", function()
   it("does not sleep", function()
     local world, client = virtual_world.new(), nil

@@ -78,14 +78,13 @@ local function look_closer(requests, read)
   if not it_counts or is_sure or took < shortest_trip or call.is_single_pass then
     return nil
   end
-  local options = call.client.options
-  local passed = options.clock() - open.since
+  local passed = call.client.options.clock() - open.since
   local service_time = read.last_manual_trigger + passed + 2 * took
   local seconds = math.ceil(service_time) - service_time
   if seconds + 2 * took >= call:time_left() then
     return nil
   end
-  options.sleep(seconds)
+  call:sleep(seconds)
   local closer = record.read_once(call)
   return not closer.outcome and closer or nil
 end
