@@ -26,9 +26,9 @@ local outcome = {}
 ---| "unavailable" # 5xx
 ---| "redirected" # 3xx, which is never followed
 ---| "unexpected" # any other answer, and a 4xx that is not Graph's
----| "unreachable" # network failure, and nothing was sent
+---| "unreachable" # network failure, and the request was not sent
 ---| "interrupted" # network failure after the request may have been sent
----| "token_error" # no token that fits, and nothing was sent
+---| "token_error" # no token that fits, so the request was not sent
 ---| "cancelled" # fleet: the run ended before this tenant was begun
 ---| "sync_failed" # the awaited sync failed
 ---| "timed_out" # the awaited sync did not end in the time given
