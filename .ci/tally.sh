@@ -159,13 +159,18 @@ tally_part() {
   echo "    $label took $((SECONDS - started)) s"
 }
 
-# Names each step that failed, and under it the tests that failed in it, as far as its log tells.
+# Names each step that failed, and under it what its log tells of the failure: the tests that failed, or what a
+# sanitizer or valgrind found; else its last lines.
 tally_failed_tests() {
-  local failed label
+  local failed label log told
+  told='^ *(Failure|Error) ->|FAILED|ERROR: |runtime error: |definitely lost|Invalid (read|write)'
   while read -r _ failed label; do
     [ "$failed" != 0 ] || continue
     echo "$failed not ok: $label"
-    grep -s -A 3 -E '^ *(Failure|Error) ->|FAILED' "$(tally_log "$label")" | head -n 30 | sed 's/^/    /' || true
+    log=$(tally_log "$label")
+    if [ -e "$log" ]; then
+      { grep -A 3 -E "$told" "$log" || tail -n 10 "$log"; } | head -n 30 | sed 's/^/    /'
+    fi
   done <"$AUTOPILOT_TALLY"
 }
 
