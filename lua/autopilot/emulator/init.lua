@@ -211,13 +211,23 @@ local function read_fields(text)
   return fields
 end
 
---- Reads a request of the HTTP layer into the call that the endpoints work with. `origin`: scheme and host of its URL,
--- else the host of its header. `tenant_in_path`: the first segment, which names the tenant in a path of Entra. `headers`: names in
--- lower case. `fields`: of the form in its body. `query`: of its URL.
---
--- When the request arrives, the call gets `now` (Unix seconds), the `request_id` of the service, the caller's
--- `client_request_id` (by default the service's) and the `fault` that it meets, an empty table for none; `tenant` when
--- Graph accepts its token.
+---@class autopilot.emulator.Call a request as the endpoints read it
+---@field method string
+---@field origin string scheme and host of the URL; where it has none, those of the header `Host`
+---@field path string
+---@field tenant_in_path string? the first segment, which names the tenant in a path of Entra
+---@field headers table<string, string> by their names in lower case
+---@field fields table<string, string> of the form in the body
+---@field query table<string, string> of the URL
+--- These are set when the request arrives:
+---@field now number Unix seconds
+---@field request_id string the service's
+---@field client_request_id string the caller's; default `request_id`
+---@field fault autopilot.emulator.Fault|{} empty: none
+---@field tenant string? set when Graph accepts the token
+
+--- Reads a request of the HTTP layer.
+---@return autopilot.emulator.Call
 local function read_request(request)
   local origin = request.url:match "^%a[%w+.-]*://[^/?#]+"
   local path, query = request.url:sub(#(origin or "") + 1):match "^([^?#]*)%??([^#]*)"
