@@ -222,8 +222,9 @@ describe("a lease in a store", function()
   it("is not waited for when waiting would block its holder", function()
     local leases = shared_leases(stores.memory { now = now })
     local holder = coroutine.create(function()
-      assert(leases:take("key", 60))
+      local lease = assert(leases:take("key", 60)) -- kept: it is known as held here until it is collected
       coroutine.yield()
+      lease:release()
     end)
     assert(coroutine.resume(holder))
     if select(2, coroutine.running()) ~= false then -- outside of all coroutines
