@@ -145,14 +145,11 @@ describe("the command, as a process", function()
     assert.equal("1", pipe:read "*l")
     pipe:close()
     service:control("POST", "reset")
-    pipe = start(
-      [[
-        exec 3>&1
-        trap '' PIPE
-        { program sync 2>&3; echo $? >&3; } | true
-      ]],
-      env
-    )
+    local script = [[
+      exec 3>&1
+      { env --default-signal=PIPE ]] .. program .. [[sync 2>&3; echo $? >&3; } | true
+    ]]
+    pipe = start(script, env)
     assert.equal("0\n", pipe:read "*a")
     pipe:close()
   end)
