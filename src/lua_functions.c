@@ -89,6 +89,12 @@ static int read_waiting(lua_State *L) {
     return 2;
 }
 
+static int ignore_broken_pipes(lua_State *L) {
+    (void)L;
+    platform_ignore_broken_pipes();
+    return 0;
+}
+
 static int note_interrupt(lua_State *L) {
     lua_pushboolean(L, platform_note_interrupt());
     return 1;
@@ -221,6 +227,7 @@ void lua_functions_open(lua_State *L) {
         {"make_private", make_private},
         {"sqlite_name", sqlite_name},
         {"read_waiting", read_waiting},
+        {"ignore_broken_pipes", ignore_broken_pipes},
         {"note_interrupt", note_interrupt},
         {"pass_on_termination", pass_on_termination},
         {"was_interrupted", was_interrupted},

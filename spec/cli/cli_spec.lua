@@ -1,35 +1,11 @@
 local cjson = require "cjson.safe"
 local command = require "support.command"
-local emulator = require "autopilot.emulator"
 local files = require "support.files"
 local outcome = require "autopilot.sync.outcome"
 local new_report = require("autopilot.sync.report").new
-local overlay = require "support.overlay"
 local scripted = require "autopilot.transport.scripted"
 
-local token = "eyJhbGciOiJub25lIn0.aGlkZGVuLWhpZGRlbi1oaWRkZW4.hidden"
-
--- Runs a command line against a service that gives these answers. No time passes.
-local function run(args, answers, given)
-  local world = {
-    env = { AUTOPILOT_TOKEN = token },
-    transport = type(answers) == "table" and not answers.requests and scripted(answers) or answers,
-    sleep = function() end,
-    clock = function()
-      return 0
-    end,
-    now = function()
-      return 1767225600.25
-    end,
-    random = function()
-      return 0
-    end,
-  }
-  overlay(world, given)
-  local ran = command.run(args, world)
-  assert.is_nil((ran.out .. ran.err):find("hidden", 1, true))
-  return ran
-end
+local run, token = command.run_with_answers, command.token
 
 local licence =
   '{"error":{"code":"BadRequest","message":"Request not applicable to target tenant."}}'
@@ -205,68 +181,6 @@ describe("sync", function()
     assert.is_nil(ran.err:gsub("\n", ""):find "%c")
     assert.is_nil(ran.err:find("\194\155", 1, true))
     assert.matches("^[^\n]*\n[^\n]*\n$", ran.err)
-  end)
-end)
-
-describe("status", function()
-  local function service()
-    return emulator.new {
-      tokens = { [token] = { tenant = "contoso" } },
-      now = function()
-        return 1767225600.25
-      end,
-      duration = 0,
-    }
-  end
-
-  it("prints a table", function()
-    local emulated = service()
-    local transport = emulated:transport()
-    assert.equal(0, run("sync", transport).code)
-    local ran = run("status --tenant contoso", transport)
-    assert.equal(0, ran.code)
-    assert.equal("", ran.err)
-    assert.equal(
-      table.concat({
-        "Tenant        contoso",
-        "State         completed",
-        "Last sync     2026-01-01T00:00:00Z (0 s ago)",
-        "Last trigger  2026-01-01T00:00:00Z (0 s ago)",
-        "Ready         no: in 10 min 11 s, at 2026-01-01T00:10:11Z",
-        "",
-      }, "\n"),
-      ran.out
-    )
-  end)
-
-  it("prints the report as JSON, with fractions of seconds", function()
-    local transport = service():transport()
-    run("sync", transport)
-    local report = cjson.decode(run("status --json", transport).out)
-    assert.equal("status", report.operation)
-    assert.equal("completed", report.sync_status)
-    assert.equal(1767225600.25, report.last_manual_trigger)
-    assert.equal(1767225600.25 + 610, report.cooldown_until)
-    assert.is_false(report.ready)
-  end)
-
-  it("prints nothing with --quiet when the status was read", function()
-    local ran = run("status --quiet", service():transport())
-    assert.are.same({ code = 0, out = "", err = "" }, ran)
-  end)
-
-  it("ends by its deadline", function()
-    local transport = scripted { { status = 403 } }
-    run("status --deadline 5", transport)
-    assert.are.same({ connect = 5, total = 5 }, transport.requests[1].timeout)
-  end)
-
-  it("fails with the same exit codes as sync", function()
-    local ran = run("status", { { status = 403 } })
-    assert.equal(5, ran.code)
-    assert.equal("", ran.out)
-    assert.matches("^status: forbidden [^\n]*\n[^\n]*\n$", ran.err)
-    assert.equal(1, run("status", { { status = 200, body = "<html>" } }).code)
   end)
 end)
 

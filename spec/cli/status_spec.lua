@@ -1,4 +1,10 @@
+local cjson = require "cjson.safe"
+local command = require "support.command"
+local emulator = require "autopilot.emulator"
+local scripted = require "autopilot.transport.scripted"
 local status = require "autopilot.cli.commands.status"
+
+local run = command.run_with_answers
 
 local now = 1767225600 -- 2026-01-01T00:00:00Z
 
@@ -58,5 +64,67 @@ describe("the status as text", function()
     local report = { ready = true, last_sync = now + 0.9, last_manual_trigger = now + 30 }
     assert.equal("Last sync     2026-01-01T00:00:00Z (0 s ago)", lines(report)[2])
     assert.equal("Last trigger  2026-01-01T00:00:30Z", lines(report)[3])
+  end)
+end)
+
+describe("autopilot-sync status", function()
+  local function service()
+    return emulator.new {
+      tokens = { [command.token] = { tenant = "contoso" } },
+      now = function()
+        return 1767225600.25
+      end,
+      duration = 0,
+    }
+  end
+
+  it("prints a table", function()
+    local emulated = service()
+    local transport = emulated:transport()
+    assert.equal(0, run("sync", transport).code)
+    local ran = run("status --tenant contoso", transport)
+    assert.equal(0, ran.code)
+    assert.equal("", ran.err)
+    assert.equal(
+      table.concat({
+        "Tenant        contoso",
+        "State         completed",
+        "Last sync     2026-01-01T00:00:00Z (0 s ago)",
+        "Last trigger  2026-01-01T00:00:00Z (0 s ago)",
+        "Ready         no: in 10 min 11 s, at 2026-01-01T00:10:11Z",
+        "",
+      }, "\n"),
+      ran.out
+    )
+  end)
+
+  it("prints the report as JSON, with fractions of seconds", function()
+    local transport = service():transport()
+    run("sync", transport)
+    local report = cjson.decode(run("status --json", transport).out)
+    assert.equal("status", report.operation)
+    assert.equal("completed", report.sync_status)
+    assert.equal(1767225600.25, report.last_manual_trigger)
+    assert.equal(1767225600.25 + 610, report.cooldown_until)
+    assert.is_false(report.ready)
+  end)
+
+  it("prints nothing with --quiet when the status was read", function()
+    local ran = run("status --quiet", service():transport())
+    assert.are.same({ code = 0, out = "", err = "" }, ran)
+  end)
+
+  it("ends by its deadline", function()
+    local transport = scripted { { status = 403 } }
+    run("status --deadline 5", transport)
+    assert.are.same({ connect = 5, total = 5 }, transport.requests[1].timeout)
+  end)
+
+  it("fails with the same exit codes as sync", function()
+    local ran = run("status", { { status = 403 } })
+    assert.equal(5, ran.code)
+    assert.equal("", ran.out)
+    assert.matches("^status: forbidden [^\n]*\n[^\n]*\n$", ran.err)
+    assert.equal(1, run("status", { { status = 200, body = "<html>" } }).code)
   end)
 end)

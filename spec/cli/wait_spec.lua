@@ -189,10 +189,12 @@ describe("autopilot-sync", function()
     assert.equal("", command.run({ "ensure" }, world).err)
   end)
 
-  it("refuses a time in the future, and two times at once", function()
+  it("refuses a time before 1970 or in the future, and two times at once", function()
     local wrong = {
       ["option '%-%-since' must not be in the future"] = { "--since", "2999-01-01T00:00:00Z" },
       ["in the future: give seconds, not milliseconds"] = { "--since", "1790000000000" },
+      ["option '%-%-since' must not be before 1970"] = { "--since", "1969-12-31T23:59:59Z" },
+      ["option '%-%-since' must not be before"] = { "--since", "-99999d" },
       ["'%-%-since' must be .*2026%-07%-23T13:23:15%+02:00"] = { "--since", "2026-07-23T13:23:15" },
       ["exclude each other"] = { "--since", "now", "--max-age", "5" },
       ["option '%-%-max%-age' must be"] = { "--max-age", "-5" },

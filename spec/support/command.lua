@@ -46,6 +46,34 @@ function command.run(args, given)
   return { code = code, out = world.stdout.text, err = world.stderr.text }
 end
 
+--- The token of `run_with_answers`. Secrets in its specs contain the word `hidden`.
+command.token = "eyJhbGciOiJub25lIn0.aGlkZGVuLWhpZGRlbi1oaWRkZW4.hidden"
+
+--- Runs a command line with that token, against a transport or a service that gives these answers. No time passes. Fails
+-- when a secret is printed.
+---@param answers table|function
+---@param given table?
+---@return { code: integer, out: string, err: string }
+function command.run_with_answers(args, answers, given)
+  local world = {
+    env = { AUTOPILOT_TOKEN = command.token },
+    transport = type(answers) == "table" and not answers.requests and scripted(answers) or answers,
+    sleep = function() end,
+    clock = function()
+      return 0
+    end,
+    now = function()
+      return 1767225600.25
+    end,
+    random = function()
+      return 0
+    end,
+  }
+  local ran = command.run(args, overlay(world, given))
+  assert.is_nil((ran.out .. ran.err):find("hidden", 1, true))
+  return ran
+end
+
 --- The one sentence for a wrong command line, without the program's name. Fails when something was sent, or printed to
 --- standard output.
 ---@param env table? default: a token that is good

@@ -49,49 +49,46 @@ local function observe(seconds, ...)
   add(metrics.duration .. "_count" .. labels, 1)
 end
 
--- The counter of each event, and the labels that it has.
-local by_event = {
-  attempt = { "autopilot_attempts_total" },
-  response = {
-    "autopilot_responses_total",
-    function(event)
-      return "status", event.status or 0
-    end,
-  },
-  retry = { "autopilot_retries_total" },
-  gave_up = {
-    "autopilot_gave_up_total",
-    function(event)
-      return "reason", event.reason
-    end,
-  },
-  token = {
-    "autopilot_tokens_total",
-    function(event)
-      return "result", event.ok and "ok" or "failed"
-    end,
-  },
-  joined = { "autopilot_joined_total" },
-  store_failed = { "autopilot_store_failures_total" },
-  sunset = { "autopilot_sunset_announcements_total" },
-  slowed_down = { "autopilot_slowed_down_total" },
-  circuit_opened = { "autopilot_circuit_opened_total" },
+-- The counter of each event.
+local counter_of = {
+  attempt = "autopilot_attempts_total",
+  response = "autopilot_responses_total",
+  retry = "autopilot_retries_total",
+  gave_up = "autopilot_gave_up_total",
+  token = "autopilot_tokens_total",
+  joined = "autopilot_joined_total",
+  store_failed = "autopilot_store_failures_total",
+  sunset = "autopilot_sunset_announcements_total",
+  slowed_down = "autopilot_slowed_down_total",
+  circuit_opened = "autopilot_circuit_opened_total",
+}
+
+-- The label of an event's counter, if it has one: its name and value.
+local label_of = {
+  response = function(event)
+    return "status", event.status or 0
+  end,
+  gave_up = function(event)
+    return "reason", event.reason
+  end,
+  token = function(event)
+    return "result", event.ok and "ok" or "failed"
+  end,
 }
 
 -- To Prometheus, a counter that is first seen with the value 1 has not increased.
-for _, counter in pairs(by_event) do
-  if not counter[2] then
-    dict:add(counter[1], 0)
+for event, counter in pairs(counter_of) do
+  if not label_of[event] then
+    dict:add(counter, 0)
   end
 end
 
 --- For the option `on_event` of clients and fleets.
 ---@param event table
 function metrics.count_event(event)
-  local counter = by_event[event.type]
+  local counter, label = counter_of[event.type], label_of[event.type]
   if counter then
-    local labels = counter[2] and metrics.labels_of(counter[2](event)) or ""
-    add(counter[1] .. labels, 1)
+    add(counter .. (label and metrics.labels_of(label(event)) or ""), 1)
   end
 end
 

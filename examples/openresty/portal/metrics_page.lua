@@ -6,80 +6,34 @@ local tenants = require "portal.tenants"
 
 local metrics_page = {}
 
--- In the order of the output: name, type, help.
-local families = {
-  {
-    "autopilot_operations_total",
-    "counter",
-    "Operations by outcome; a status that was read has the outcome read.",
-  },
-  { metrics.duration, "histogram", "Seconds that operations took, waits included." },
-  {
-    "autopilot_attempts_total",
-    "counter",
-    "Requests to Microsoft Graph that were begun, reads included.",
-  },
-  {
-    "autopilot_responses_total",
-    "counter",
-    "How these requests ended, by HTTP status; 0 when no answer came.",
-  },
-  { "autopilot_retries_total", "counter", "Attempts that were repeated." },
-  {
-    "autopilot_gave_up_total",
-    "counter",
-    "Operations that were given up while failing, by the reason why.",
-  },
-  {
-    "autopilot_tokens_total",
-    "counter",
-    "Tokens asked of the token function, by whether it gave one.",
-  },
-  {
-    "autopilot_joined_total",
-    "counter",
-    "Requests that were answered with what another's request came to.",
-  },
-  { "autopilot_store_failures_total", "counter", "Calls of the store that failed." },
-  {
-    "autopilot_sunset_announcements_total",
-    "counter",
-    "Answers that announced the end of this version of the API.",
-  },
-  {
-    "autopilot_slowed_down_total",
-    "counter",
-    "Times that looks at all tenants slowed down because the service throttled.",
-  },
-  {
-    "autopilot_circuit_opened_total",
-    "counter",
-    "Times that looks at all tenants paused because a host or a tenant failed again and again.",
-  },
-  {
-    "autopilot_keep_fresh_timestamp_seconds",
-    "gauge",
-    "Unix time at which the tenants were last looked at.",
-  },
-  {
-    "autopilot_last_sync_timestamp_seconds",
-    "gauge",
-    "Unix time of the tenant's last successful sync that is known, in this machine's clock.",
-  },
-  {
-    "autopilot_last_sync_age_seconds",
-    "gauge",
-    "Seconds since the tenant's last sync that is known.",
-  },
-  {
-    "autopilot_tenant_needs_attention",
-    "gauge",
-    "1 for a tenant whose last operation failed in a way that does not pass by itself.",
-  },
-  { "autopilot_tenants", "gauge", "Tenants by what is known of them." },
-  { "autopilot_dictionary_capacity_bytes", "gauge", "Size of each shared dictionary." },
-  { "autopilot_dictionary_free_bytes", "gauge", "Free pages of each shared dictionary." },
-}
+-- In the order of the output: name, type, help. An indented line belongs to the row before it.
+local rows = [[
+autopilot_operations_total counter Operations by outcome; a status that was read has the outcome
+  read.
+autopilot_operation_duration_seconds histogram Seconds that operations took, waits included.
+autopilot_attempts_total counter Requests to Microsoft Graph that were begun, reads included.
+autopilot_responses_total counter How these requests ended, by HTTP status; 0 when no answer came.
+autopilot_retries_total counter Attempts that were repeated.
+autopilot_gave_up_total counter Operations that were given up while failing, by the reason why.
+autopilot_tokens_total counter Tokens asked of the token function, by whether it gave one.
+autopilot_joined_total counter Requests that were answered with what another's request came to.
+autopilot_store_failures_total counter Calls of the store that failed.
+autopilot_sunset_announcements_total counter Answers that announced the end of this version of the
+  API.
+autopilot_slowed_down_total counter Times that looks at all tenants slowed down because the
+  service throttled.
+autopilot_circuit_opened_total counter Times that looks at all tenants paused because a host or a
+  tenant failed again and again.
+autopilot_keep_fresh_timestamp_seconds gauge Unix time at which the tenants were last looked at.
+autopilot_last_sync_timestamp_seconds gauge Unix time of the tenant's last successful sync that is
+  known, in this machine's clock.
+autopilot_last_sync_age_seconds gauge Seconds since the tenant's last sync that is known.
+autopilot_tenant_needs_attention gauge 1 for a tenant whose last operation failed in a way that
+  does not pass by itself.
+autopilot_tenants gauge Tenants by what is known of them.
+autopilot_dictionary_capacity_bytes gauge Size of each shared dictionary.
+autopilot_dictionary_free_bytes gauge Free pages of each shared dictionary.
+]]
 
 local function tell(lines, key, value)
   lines[#lines + 1] = ("%s %.15g"):format(key, value)
@@ -169,8 +123,8 @@ function metrics_page.text()
   local by_name, parts = counter_lines(), {}
   add_tenants(by_name)
   add_dictionaries(by_name)
-  for _, family in ipairs(families) do
-    local name, kind, help = family[1], family[2], family[3]
+  for row in rows:gsub("\n +", " "):gmatch "[^\n]+" do
+    local name, kind, help = row:match "^(%S+) (%S+) (.+)$"
     local lines = by_name[name] or {}
     table.insert(lines, 1, ("# HELP %s %s\n# TYPE %s %s"):format(name, help, name, kind))
     parts[#parts + 1] = table.concat(lines, "\n")

@@ -51,6 +51,8 @@ function text.read_since(typed, from, now)
   local since = text.read_time(typed, from)
   if now < earliest_now then
     return nil, "cannot be used: this machine's clock is wrong, it shows " .. text.time(now)
+  elseif since < 0 then
+    return nil, "must not be before 1970"
   elseif since > now then
     local is_far = since > 100 * now
     return nil, "must not be in the future" .. (is_far and ": give seconds, not milliseconds" or "")

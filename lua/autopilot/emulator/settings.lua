@@ -31,45 +31,40 @@ local text, list, flag = { type = "string" }, { type = "table" }, { type = "bool
 local number = { type = "number" }
 local required_text = { type = "string", required = true }
 local secret = { type = "string", secret = true }
-local tenant_rules = { domain = text, licensed = flag }
-local client_rules = {
-  secret = secret,
-  secret_expires = number,
-  certificates = list,
-  federated = list,
-  public = flag,
-  roles = list,
-  verify = { type = "function" },
-}
-local identity_rules = {
-  tenant = required_text,
-  client_id = required_text,
-  object_id = text,
-  resource_id = text,
-  header = secret,
-  roles = list,
-}
-local build_server_rules = {
-  key = { type = "string", required = true, secret = true },
-  issuer = required_text,
-  subject = required_text,
-  service_connection = text,
-}
-local token_rules = {
-  tenant = required_text,
-  client_id = text,
-  roles = list,
-  expires = number,
-  audience = text,
-}
 
 -- The rules of options that are a table, and of the tables in those that are a map.
 local rules_of_tables = {
-  identity = identity_rules,
-  build_server = build_server_rules,
-  tenants = tenant_rules,
-  clients = client_rules,
-  tokens = token_rules,
+  identity = {
+    tenant = required_text,
+    client_id = required_text,
+    object_id = text,
+    resource_id = text,
+    header = secret,
+    roles = list,
+  },
+  build_server = {
+    key = { type = "string", required = true, secret = true },
+    issuer = required_text,
+    subject = required_text,
+    service_connection = text,
+  },
+  tenants = { domain = text, licensed = flag },
+  clients = {
+    secret = secret,
+    secret_expires = number,
+    certificates = list,
+    federated = list,
+    public = flag,
+    roles = list,
+    verify = { type = "function" },
+  },
+  tokens = {
+    tenant = required_text,
+    client_id = text,
+    roles = list,
+    expires = number,
+    audience = text,
+  },
 }
 
 local function map_complaint(map)

@@ -22,6 +22,8 @@
 --- Reads what a pipe or terminal has now: a text; false when nothing has come yet; nil at the end; nil and a message
 --- after an error. Lua's own functions must not read the same file.
 ---@field read_waiting fun(file: file*): string|false|nil, string?
+--- Ignores SIGPIPE from now on: writing into a pipe that nothing reads any more fails, and does not end the process.
+---@field ignore_broken_pipes fun()
 --- From now on the first Ctrl-C or SIGTERM is only noted, and the second ends the process; false where that is not
 --- possible.
 ---@field note_interrupt fun(): boolean
