@@ -39,11 +39,13 @@ end
 ---@param client autopilot.Client
 ---@param given { deadline: number?, waited_until: number? } of the request
 ---@param refused { token: string, claims: string? }? the token that the service has refused, and the claims that its answer demands
----@return string? token nil if the provider returned no token, or if the client was closed during the call
+---@return string? token nil if the provider returned no token, or if the client is closed, perhaps by the provider
 ---@return table? answer in the shape of a report, if there is no token
 ---@return boolean? is_vouched the provider has returned a lifetime for the token
 function provider.ask(client, given, refused)
-  if client.static_token then
+  if client.is_closed then
+    return nil, answers.closed(client)
+  elseif client.static_token then
     return client.static_token
   end
   local options, transport = client.options, client.transport
