@@ -56,6 +56,16 @@ describe("the metadata service", function()
     assert.are.same({}, world.slept)
   end)
 
+  it("is not waited for beyond the deadline: its last answer is the result", function()
+    local world = token_world.scripted(series(5, 503))
+    world.ask.deadline = world.time + 6
+    local token, message, details = provider()(world.ask)
+    assert.is_nil(token)
+    assert.is_truthy(message:find("HTTP 503", 1, true), message)
+    assert.is_true(details.is_transient)
+    assert.are.same({ 1, 2 }, world.slept)
+  end)
+
   it("is final when it knows no identity", function()
     local refusal = { error = "invalid_request", error_description = "Identity not found" }
     local world = token_world.scripted { token_world.answer(400, refusal) }

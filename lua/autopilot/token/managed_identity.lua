@@ -142,10 +142,9 @@ local function ask_metadata_service(ask, request, checked)
     local object, message, details, answer = endpoint.request(ask, request)
     checked.has_answered = checked.has_answered or object or answer or fail_without_service(true)
     local seconds = answer and wait_after(attempt, answer, message, details)
-    if not seconds or not ask.sleep then
+    if not seconds or not provider.pause(ask, seconds) then
       return object, message, details
     end
-    ask.sleep(seconds)
   end
 end
 

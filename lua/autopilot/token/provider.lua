@@ -107,6 +107,16 @@ function provider.ask_user(option, given, ask, check)
   return provider.fail(problem .. (said and ": " .. said or ""))
 end
 
+--- Sleeps before a request is sent again. False, without a sleep, where the deadline would pass meanwhile, or where the
+-- caller has no way to sleep: then the answer that has come is the result.
+function provider.pause(ask, seconds)
+  if not ask.sleep or (ask.deadline and ask.now() + seconds >= ask.deadline) then
+    return false
+  end
+  ask.sleep(seconds)
+  return true
+end
+
 --- The text as one quoted word for the POSIX shell.
 function provider.shell_word(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
