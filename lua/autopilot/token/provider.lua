@@ -107,14 +107,14 @@ function provider.ask_user(option, given, ask, check)
   return provider.fail(problem .. (said and ": " .. said or ""))
 end
 
---- Sleeps before a request is sent again. False, without a sleep, where the deadline would pass meanwhile, or where the
--- caller has no way to sleep: then the answer that has come is the result.
+--- Sleeps before a request is sent again, until the deadline at most: others that wait for this sign-in see by the
+-- deadline that it lacked time. Returns whether the request may be sent; if not, the answer that has come is the result.
 function provider.pause(ask, seconds)
-  if not ask.sleep or (ask.deadline and ask.now() + seconds >= ask.deadline) then
-    return false
+  local left = ask.deadline and ask.deadline - ask.now() or math.huge
+  if ask.sleep then
+    ask.sleep(math.min(seconds, left))
   end
-  ask.sleep(seconds)
-  return true
+  return ask.sleep and seconds < left
 end
 
 --- The text as one quoted word for the POSIX shell.
