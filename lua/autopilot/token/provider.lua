@@ -108,7 +108,7 @@ function provider.ask_user(option, given, ask, check)
 end
 
 --- Sleeps before a request is sent again, until the deadline at most: others that wait for this sign-in see by the
--- deadline that it lacked time. Returns whether the request may be sent; if not, the answer that has come is the result.
+-- deadline that it lacked time. Returns whether the request may be sent; if not, the last answer is the result.
 function provider.pause(ask, seconds)
   local left = ask.deadline and ask.deadline - ask.now() or math.huge
   if ask.sleep then
