@@ -117,6 +117,16 @@ describe("autopilot.token.client_certificate", function()
     assert.are.same({ 2 }, world.slept)
   end)
 
+  it("is refused where the deadline would pass before the next attempt", function()
+    local unknown = token_world.refused(401, "invalid_client", 700027, "Not registered.")
+    local world = token_world.scripted { unknown, unknown }
+    world.ask.deadline = world.time + 5
+    local token, _, details = provider({ private_key = path "key.pem" })(world.ask)
+    assert.is_nil(token)
+    assert.are.equal("700027", details.reason)
+    assert.are.same({ 2, 3 }, world.slept)
+  end)
+
   it("says how to install luaossl if it is missing", function()
     local saved = package.loaded["openssl.pkey"]
     package.loaded["openssl.pkey"] = nil

@@ -1,3 +1,4 @@
+local core = require "autopilot.core"
 local files = require "support.files"
 local managed_identity = require "autopilot.token.managed_identity"
 local token_world = require "support.token_world"
@@ -12,7 +13,7 @@ local function challenge(realm)
 end
 
 describe("Azure Arc", function()
-  local open, config = io.open, package.config
+  local open, config, file_kind = io.open, package.config, core.file_kind
   local path, remove, opened
 
   before_each(function()
@@ -28,6 +29,7 @@ describe("Azure Arc", function()
   after_each(function()
     rawset(io, "open", open)
     rawset(package, "config", config)
+    rawset(core, "file_kind", file_kind)
     remove()
   end)
 
@@ -73,6 +75,41 @@ describe("Azure Arc", function()
     local token = ask { challenge(windows .. "a.key"), token_world.granted() }
     assert.are.equal(opaque, token)
     assert.are.same({ windows .. "a.key" }, opened)
+  end)
+
+  it("is recognized by its agent's program where no variable names it", function()
+    local program
+    rawset(core, "file_kind", function(name)
+      return name == program and "file" or nil
+    end)
+    local variables = {
+      ProgramData = "C:\\ProgramData",
+      ProgramFiles = "C:\\Program Files\\",
+      IDENTITY_ENDPOINT = "http://localhost:1/of-something-else",
+    }
+    local function url_of_request()
+      local world = token_world.scripted { token_world.granted() }
+      assert.are.equal(
+        opaque,
+        (managed_identity { getenv = token_world.getenv(variables) }(world.ask))
+      )
+      return world.requests[1].url:match "^[^?]*"
+    end
+    local arc = "http://localhost:40342/metadata/identity/oauth2/token"
+    local virtual_machine = "http://169.254.169.254/metadata/identity/oauth2/token"
+    assert.are.equal(virtual_machine, url_of_request())
+    program = "/opt/azcmagent/bin/himds"
+    assert.are.equal(arc, url_of_request())
+    rawset(package, "config", "\\" .. config:sub(2))
+    assert.are.equal(virtual_machine, url_of_request())
+    program = "C:\\Program Files\\AzureConnectedMachineAgent\\himds.exe"
+    assert.are.equal(arc, url_of_request())
+    variables.ProgramFiles = nil
+    assert.are.equal(virtual_machine, url_of_request())
+    variables.MSI_ENDPOINT, variables.MSI_SECRET = "http://localhost:42/msi", "hush"
+    program = "/opt/azcmagent/bin/himds"
+    rawset(package, "config", config)
+    assert.are.equal(variables.MSI_ENDPOINT, url_of_request())
   end)
 
   --- Fails unless a challenge with this header is not answered, and no file is read.

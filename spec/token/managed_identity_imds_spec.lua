@@ -1,5 +1,7 @@
+local cached = require "autopilot.token.cached"
 local managed_identity = require "autopilot.token.managed_identity"
 local overlay = require "support.overlay"
+local run_all = require("support.turns").run_all
 local token_world = require "support.token_world"
 
 local opaque = "opaque-token-0123456789"
@@ -54,6 +56,34 @@ describe("the metadata service", function()
     assert.is_nil(token)
     assert.are.equal(31, details.retry_after)
     assert.are.same({}, world.slept)
+  end)
+
+  it("is not waited for beyond the deadline: its last answer is the result", function()
+    local world = token_world.scripted(series(5, 503))
+    world.ask.deadline = world.time + 6
+    local token, message, details = provider()(world.ask)
+    assert.is_nil(token)
+    assert.is_truthy(message:find("HTTP 503", 1, true), message)
+    assert.is_true(details.is_transient)
+    assert.are.same({ 1, 2, 3 }, world.slept)
+  end)
+
+  it("is asked again for a waiter that has more time than the caller who asked it", function()
+    local world = token_world.scripted(series(2, 503, token_world.granted()))
+    local sign_in, threads, got = cached(provider()), {}, {}
+    for index, seconds in ipairs { 2.5, 60 } do
+      local ask = overlay({}, world.ask)
+      ask.deadline = world.time + seconds
+      ask.sleep = function(wait)
+        world.ask.sleep(wait)
+        coroutine.yield()
+      end
+      threads[index] = coroutine.create(function()
+        got[index] = sign_in(ask) or false
+      end)
+    end
+    run_all(threads)
+    assert.are.same({ false, opaque }, got)
   end)
 
   it("is final when it knows no identity", function()

@@ -13,10 +13,10 @@ local resource = "/deviceManagement/windowsAutopilotSettings"
 
 -- Modules that an operation or a failure needs. They are loaded when they are first used, so that a script
 -- does not pay for what it does not use; but their files are read here, before anything is sent.
-local needed_later = "base.claims base.interrupt base.merged base.network_hint "
-  .. "base.option_mistake base.protected_call base.redact base.sentence "
-  .. "graph.answer graph.error graph.error_forms graph.hint graph.loose_json "
-  .. "graph.token_provider graph.trace retry.policy "
+local needed_later = "base.claims base.interrupt base.network_hint base.option_mistake "
+  .. "base.redact base.sentence "
+  .. "graph.answer graph.error graph.error_forms graph.hint graph.loose_json graph.trace "
+  .. "retry.policy "
   .. "sync.ensure sync.failure sync.record sync.sync sync.wait"
 
 ---@class autopilot.Service

@@ -155,7 +155,7 @@ function answers.complete(client, answer, response)
   end
   answer.outcome = outcome_of(answer.status, service_error, is_intermediary)
   -- A 3xx, a 5xx or a strange answer may come from something in between.
-  local is_telling = answer.status == 204 or (answer.status >= 400 and answer.status <= 499)
+  local is_telling = answer.status >= 400 and answer.status <= 499
   answer.delivered = is_telling and not is_intermediary and "yes" or "unknown"
   client:set_retry(answer, seconds)
   answer.activity_id = service_error.activity_id

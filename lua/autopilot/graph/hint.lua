@@ -3,6 +3,7 @@
 -- The hints that hold for every failure with the same outcome are in `autopilot.sync.outcome`.
 
 local lazy = require "autopilot.base.lazy"
+local url_parts = require "autopilot.base.url"
 
 local graph_error = lazy "autopilot.graph.error"
 local network_hint = lazy "autopilot.base.network_hint"
@@ -15,13 +16,11 @@ local network_hint = lazy "autopilot.base.network_hint"
 ---@field location string? where a redirect leads
 ---@field is_intermediary boolean
 
---- The host of a redirect; nil if it has none. Nothing else of the address is shown.
+--- The host of a redirect, with its port; nil if it has none. Nothing else of the address is shown.
 local function host_of(location)
-  local authority = (location or ""):match "^%a[%w+.-]*://([^/?#]*)"
-    or (location or ""):match "^//([^/?#]*)"
-  local host = authority and authority:match "[^@]*$"
-  local is_host = host and (host:find "^[%w.-]+:?%d*$" or host:find "^%[[%x:.]+%]:?%d*$")
-  return is_host and #host <= 253 and host or nil
+  local place = (location or ""):match "^[%w+.-]*:?//([^/?#]*)" or ""
+  local _, host, port = url_parts.split("https://" .. place:match "[^@]*$")
+  return host and #host <= 253 and host .. port or nil
 end
 
 --- Status, and the title of the page or the type of the body: `HTTP 403, "Access blocked"`.

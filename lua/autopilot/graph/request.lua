@@ -3,14 +3,13 @@
 -- The answer is a table in the shape of a report, which the caller completes. The request is repeated in one
 -- case only: a refused token is refreshed once. All other retries are left to the caller.
 
-local access_token = require "autopilot.graph.access_token"
 local core = require "autopilot.core"
 local dates = require "autopilot.base.dates"
 local lazy = require "autopilot.base.lazy"
+local provider = require "autopilot.graph.token_provider"
 
 local answers = lazy "autopilot.graph.answer"
 local foreign = lazy "autopilot.transport.foreign"
-local provider = lazy "autopilot.graph.token_provider"
 local trace = lazy "autopilot.graph.trace"
 
 local longest_id = 200 -- characters
@@ -174,20 +173,6 @@ function Request:send(client, given, token)
   return answer, attempt, body
 end
 
---- Returns a token that may be sent with the request; or nil and an answer, or nil alone, as `token_provider.obtain`.
-local function obtain_token(self, client, given, refused)
-  local token = client.static_token
-  if client.is_closed then
-    return nil, answers.closed(client)
-  elseif not token then
-    return provider.obtain(client, given, self.is_sync, refused)
-  elseif refused then
-    return nil
-  end
-  local misfit = access_token.misfit(client, token, self.is_sync)
-  return not misfit and token or nil, misfit
-end
-
 --- Gets a token, and sends the request with it. If the service refuses the token and the provider has another one,
 -- sends the request again with that one.
 ---@param client autopilot.Client whose token is sent
@@ -197,7 +182,7 @@ end
 -- expected status; nil if the provider has no other token
 ---@return string? body the last answer's, when it has the expected status
 function Request:run(client, given, refused)
-  local token, answer = obtain_token(self, client, given, refused)
+  local token, answer = provider.obtain(client, given, self.is_sync, refused)
   local sent, body
   if token then
     local instead = given.before and given:before()

@@ -35,15 +35,14 @@ local function until_deadline(client, transport, deadline)
 end
 
 --- Asks the client's provider for a token. A client that was given a fixed token returns that one. Never raises an
--- error.
----@param client autopilot.Client
----@param given { deadline: number?, waited_until: number? } of the request
----@param refused { token: string, claims: string? }? the token that the service has refused, and the claims that its answer demands
----@return string? token nil if the provider returned no token, or if the client was closed during the call
+-- error. The arguments are those of `provider.obtain`.
+---@return string? token nil if the provider returned no token, or if the client is closed, perhaps by the provider
 ---@return table? answer in the shape of a report, if there is no token
 ---@return boolean? is_vouched the provider has returned a lifetime for the token
-function provider.ask(client, given, refused)
-  if client.static_token then
+local function ask(client, given, refused)
+  if client.is_closed then
+    return nil, answers.closed(client)
+  elseif client.static_token then
     return client.static_token
   end
   local options, transport = client.options, client.transport
@@ -89,11 +88,11 @@ end
 ---@param client autopilot.Client
 ---@param given { deadline: number?, waited_until: number? } of the request
 ---@param is_sync boolean false: the record is to be read
----@param refused { token: string, claims: string? }? as for `provider.ask`
+---@param refused { token: string, claims: string? }? the token that the service has refused, and the claims that its answer demands
 ---@return string? token
 ---@return table? answer in the shape of a report
 function provider.obtain(client, given, is_sync, refused)
-  local token, answer, is_vouched = provider.ask(client, given, refused)
+  local token, answer, is_vouched = ask(client, given, refused)
   if not token then
     return nil, answer
   elseif refused and token == refused.token then
@@ -101,7 +100,7 @@ function provider.obtain(client, given, is_sync, refused)
   end
   local misfit, may_refresh = access_token.misfit(client, token, is_sync, is_vouched)
   if may_refresh and not refused then
-    local newer, failure, newer_is_vouched = provider.ask(client, given, { token = token })
+    local newer, failure, newer_is_vouched = ask(client, given, { token = token })
     if client.is_closed then
       return nil, failure
     elseif newer and newer ~= token then

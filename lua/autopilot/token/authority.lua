@@ -229,10 +229,9 @@ function authority.request(ask, place, grant, prove)
     end
     local is_too_new = prove and details.reason == endpoint.not_yet_known
     local wait = is_too_new and waits_for_certificate[attempt]
-    if not wait or not ask.sleep then
+    if not wait or not provider.pause(ask, wait) then
       return nil, message, details
     end
-    ask.sleep(wait)
   end
 end
 

@@ -10,10 +10,8 @@
 
 local authority = require "autopilot.token.authority"
 local core = require "autopilot.core"
-local dates = require "autopilot.base.dates"
 local endpoint = require "autopilot.token.endpoint"
 local json = require "autopilot.base.json"
-local life = require "autopilot.token.life"
 local merged = require "autopilot.base.merged"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
@@ -77,21 +75,6 @@ local function find_answer(output)
     end
     position, lines = output:match("\n()", position), lines + 1
   end
-end
-
---- Unix seconds of a timestamp; one without a zone, as older versions write it, is in local time. Returns nil
--- for anything else, and for a local time after January 2038 where the system's time has 32 bits.
-local function read_timestamp(text)
-  text = type(text) == "string" and text or ""
-  local is_local = text:find "^%d+%-%d+%-%d+[ T]%d+:%d+:[%d.]+$"
-  local seconds = dates.read_timestamp(is_local and text:gsub(" ", "T") .. "Z" or text)
-  if seconds and is_local then
-    local year, month, day, hour, min, sec = text:match "(%d+)-(%d+)-(%d+).(%d+):(%d+):(%d+)"
-    local fields = { year = year, month = month, day = day, hour = hour, min = min, sec = sec }
-    local ok, at = pcall(os.time, fields) -- finds out whether it is summer time
-    return ok and at or nil
-  end
-  return seconds
 end
 
 --- The error that `az` reports: the text behind "ERROR:". If that only announces a traceback of Python, or is missing:
@@ -246,10 +229,12 @@ return provider.kind("azure_cli", rules, function(checked)
     end
     local whose = "the Azure CLI's output"
     local answer = need(find_answer(output), whose .. " holds no token that can be read")
+    -- Before az 2.54 there is no `expires_on`. `expiresOn` is not read: it is in local time, in which an hour comes
+    -- twice when summer time ends. The cache then reads the expiry in the token itself.
     return endpoint.read_token({
       access_token = answer.accessToken,
       token_type = answer.tokenType,
-      expires_on = life.positive(answer.expires_on) or read_timestamp(answer.expiresOn),
+      expires_on = answer.expires_on,
     }, ask.now(), whose)
   end
 end)

@@ -1,10 +1,11 @@
 --- Signs in as the machine itself: with the managed identity that Azure has given to it.
 --
--- The environment shows which platform the machine is on. The token is always for the machine's own tenant,
--- even if the client's `tenant` is another, so a fleet of several tenants is refused. Few platforms can be
--- asked to replace the token that they keep.
+-- The environment shows which platform the machine is on; where it does not, the program of Azure Arc's agent may.
+-- The token is always for the machine's own tenant, even if the client's `tenant` is another, so a fleet of several
+-- tenants is refused. Few platforms can be asked to replace the token that they keep.
 
 local authority = require "autopilot.token.authority"
+local core = require "autopilot.core"
 local endpoint = require "autopilot.token.endpoint"
 local merged = require "autopilot.base.merged"
 local provider = require "autopilot.token.provider"
@@ -39,19 +40,26 @@ end
 
 local longest_key = 4096 -- bytes
 
---- The folder of the agent's keys, with its last separator; nil on Windows without `ProgramData`.
-local function key_folder(variable)
+--- A path of the agent: on Unix, or on Windows in the folder that a variable names; nil without that variable.
+local function agent_path(variable, on_unix, folder, on_windows)
   if package.config:sub(1, 1) ~= "\\" then
-    return "/var/opt/azcmagent/tokens/"
+    return on_unix
   end
-  local data = variable "ProgramData"
-  return data and data:gsub("[\\/]+$", "") .. "\\AzureConnectedMachineAgent\\Tokens\\"
+  local parent = variable(folder)
+  return parent and parent:gsub("[\\/]+$", "") .. "\\AzureConnectedMachineAgent\\" .. on_windows
+end
+
+--- Whether the agent is installed. Its variables are set for services only, and not for a login or a cron job.
+local function has_arc(variable)
+  local program = agent_path(variable, "/opt/azcmagent/bin/himds", "ProgramFiles", "himds.exe")
+  return program and core.file_kind(program, true) == "file"
 end
 
 --- The key in the file that the header of a challenge names.
 local function key_for(challenge, variable)
   local realm = tostring(challenge):match '^%s*[Bb]asic%s+[Rr]ealm="?(.-)"?%s*$'
-  local folder = realm and key_folder(variable)
+  local folder = realm
+    and agent_path(variable, "/var/opt/azcmagent/tokens/", "ProgramData", "Tokens\\")
   local start = folder and realm:sub(1, #folder)
   local is_inside = start == folder or (folder:find "^%a:" and start:lower() == folder:lower())
   -- A name in the folder itself: without separator, colon (a device or stream) or leading dot.
@@ -134,10 +142,9 @@ local function ask_metadata_service(ask, request, checked)
     local object, message, details, answer = endpoint.request(ask, request)
     checked.has_answered = checked.has_answered or object or answer or fail_without_service(true)
     local seconds = answer and wait_after(attempt, answer, message, details)
-    if not seconds or not ask.sleep then
+    if not seconds or not provider.pause(ask, seconds) then
       return object, message, details
     end
-    ask.sleep(seconds)
   end
 end
 
@@ -145,7 +152,9 @@ end
 
 -- In the order in which Microsoft's libraries look for them. The fields of each:
 --   address           the environment variable that holds the endpoint's address
---   default_address   where that variable need not be set; `path` is then added to the address
+--   default_address   the address where the variables do not show a platform, and `is_there`, if there is one, says
+--                     that the machine is on this one
+--   path              is added to the address
 --   key               the variable whose value proves who asks, and `header`, in which it is sent
 --   sign              another variable that is set on this platform
 --   is_local          http goes to loopback addresses only
@@ -200,6 +209,8 @@ local platforms = {
     name = "Azure Arc",
     address = "IDENTITY_ENDPOINT",
     sign = "IMDS_ENDPOINT",
+    default_address = "http://localhost:40342/metadata/identity/oauth2/token",
+    is_there = has_arc,
     is_local = true,
     version = "2020-06-01",
     headers = { Metadata = "true" },
@@ -226,13 +237,18 @@ local platforms = {
   },
 }
 
---- The platform of the machine: a virtual machine, unless the variables show another.
+--- The platform of the machine and its address: a virtual machine, unless something shows another.
 local function detect(variable)
   for _, platform in ipairs(platforms) do
-    local is_there = platform.default_address
-      or (variable(platform.address) and variable(platform.key or platform.address))
-    if is_there and (not platform.sign or variable(platform.sign)) then
-      return platform
+    local address = variable(platform.address)
+    if
+      address
+      and variable(platform.key or platform.address)
+      and variable(platform.sign or platform.address)
+    then
+      return platform, address
+    elseif platform.default_address and (not platform.is_there or platform.is_there(variable)) then
+      return platform, platform.default_address
     end
   end
 end
@@ -270,16 +286,15 @@ local function parameters_of(platform, ask, checked)
 end
 
 --- The request for a token.
-local function request_of(platform, ask, checked)
-  local variable, address, path = checked.variable, platform.address, platform.path
-  local text = variable(address) or platform.default_address
-  local url = endpoint.url(address, text, not platform.is_local)
-  need(not path or not url:find("?", 1, true), address .. " must have no query")
+local function request_of(platform, address, ask, checked)
+  local setting, path = platform.address, platform.path
+  local url = endpoint.url(setting, address, not platform.is_local)
+  need(not path or not url:find("?", 1, true), setting .. " must have no query")
   local parameters = parameters_of(platform, ask, checked)
-  local secret = platform.key and endpoint.secret(platform.key, variable(platform.key))
+  local secret = platform.key and endpoint.secret(platform.key, checked.variable(platform.key))
   return {
     source = "managed identity of " .. platform.name,
-    setting = address,
+    setting = setting,
     tls_hint = platform.tls_hint,
     url = path and url:gsub("/+$", "") .. path or url,
     headers = merged(platform.headers, secret and { [platform.header] = secret }),
@@ -303,8 +318,8 @@ return provider.kind("managed_identity", rules, function(checked)
         .. "are several"
       fail(message, { code = "TenantMismatch" })
     end
-    local platform = detect(checked.variable)
-    local request = request_of(platform, ask, checked)
+    local platform, address = detect(checked.variable)
+    local request = request_of(platform, address, ask, checked)
     local object, message, details = (platform.send or endpoint.request)(ask, request, checked)
     local whose = request.source .. ": the token endpoint's answer"
     return endpoint.read_token(need(object, message, details), ask.now(), whose)

@@ -107,6 +107,16 @@ function provider.ask_user(option, given, ask, check)
   return provider.fail(problem .. (said and ": " .. said or ""))
 end
 
+--- Sleeps before a request is sent again, until the deadline at most: others that wait for this sign-in see by the
+-- deadline that it lacked time. Returns whether the request may be sent; if not, the last answer is the result.
+function provider.pause(ask, seconds)
+  local left = ask.deadline and ask.deadline - ask.now() or math.huge
+  if ask.sleep then
+    ask.sleep(math.min(seconds, left))
+  end
+  return ask.sleep and seconds < left
+end
+
 --- The text as one quoted word for the POSIX shell.
 function provider.shell_word(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
