@@ -33,7 +33,6 @@ local sentence = lazy "autopilot.base.sentence"
 ---@field tenant string|false
 ---@field tenant_id string|false|nil of the token that was sent last, where it can be read
 ---@field is_closed boolean
----@field under_way integer requests that wait for their answers
 ---@field package static_token string|false the token, where it is given as a text
 ---@field package token_provider autopilot.TokenProvider?
 ---@field package last_token string? the last token that was obtained
@@ -78,7 +77,6 @@ function Client.new(service, token, tenant)
     last_token = is_text and token or nil,
     facts = false,
     secrets = {}, -- no token has been sent
-    under_way = 0,
     is_closed = false,
     shared = false,
     service_clock = clock,
@@ -90,16 +88,13 @@ function Client.new(service, token, tenant)
   return self
 end
 
---- Closes the connections and forgets the token. May be called again. If a request is under way (its token provider
--- or another coroutine closes the client), the secrets are kept, so that its report can be redacted.
+--- Closes the connections and forgets the token. May be called again. A request that is under way (another coroutine
+-- closes the client) restores the secrets when its answer comes, so that its report can be redacted.
 function Client:close()
   check_self("client:close", self, "is_closed")
   self.is_closed = true
   self.static_token, self.token_provider, self.last_token = false, nil, nil
-  self.facts = nil
-  if self.under_way == 0 then
-    self.secrets, self.redacted = {}, nil
-  end
+  self.facts, self.secrets, self.redacted = nil, {}, nil
   if self.owns_transport then
     self.transport:close()
   end
@@ -128,6 +123,12 @@ function Client:hide(token)
   local facts, before = self.facts, self.secrets[1]
   self.tenant_id = facts and facts.token == token and facts.tenant_id or false
   self.secrets, self.redacted, self.clean_text = { token, before }, nil, nil
+end
+
+--- Notes again what was noted when a request was sent: its answer may repeat these secrets.
+---@package
+function Client:restore_secrets(secrets, tenant_id)
+  self.secrets, self.tenant_id, self.redacted, self.clean_text = secrets, tenant_id, nil, nil
 end
 
 --- Makes a foreign text fit for a report or an event: one line of visible characters, of limited

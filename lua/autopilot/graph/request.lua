@@ -151,13 +151,15 @@ function Request:send(client, given, token)
   end
   attempt.connect, attempt.total = math.min(timeout.connect, left), math.min(timeout.total, left)
   attempt.at = options.clock() -- the time of the event handlers does not count
-  client.under_way = client.under_way + 1
+  local secrets, tenant_id = client.secrets, client.tenant_id
   local response, failure, complaint = self.transfer(attempt)
   local received_at = options.clock()
+  if client.secrets ~= secrets then -- another call has sent another token, or the client was closed
+    client:restore_secrets(secrets, tenant_id)
+  end
   if ended and not complaint then
     ended(response, failure)
   end
-  client.under_way = client.under_way - 1
   if complaint then
     return { outcome = "unexpected", mistake = "the transport " .. complaint }
   end

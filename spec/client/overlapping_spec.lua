@@ -1,0 +1,79 @@
+-- Calls of one client that overlap, as in several light threads: each report is about its own request.
+
+local base64url = require "autopilot.base.base64url"
+local cjson = require "cjson"
+local virtual_world = require "support.virtual_world"
+
+local first_tenant = "a1111111-2222-3333-4444-555555555555"
+local other_tenant = "b1111111-2222-3333-4444-555555555555"
+
+local function token_of(tenant, number)
+  local claims = { aud = "https://graph.microsoft.com", tid = tenant, jti = number }
+  return ("e30.%s.c2lnbmF0dXJl"):format(base64url.encode(cjson.encode(claims)))
+end
+
+--- A sync with the first token, while whose request another call sends each of the other tokens. The first answer
+-- repeats the first token.
+---@param meanwhile fun(client: autopilot.Client)? is called after the other calls
+---@return autopilot.Report failure of the sync
+---@return autopilot.Client
+local function overlapped(tokens, meanwhile)
+  local client
+  local begun = 0
+  client = virtual_world.new():client {
+    tenant = "contoso.example",
+    retry = false,
+    recover = false,
+    token = function()
+      begun = begun + 1
+      return tokens[begun]
+    end,
+    transport = function(request)
+      if request.method == "GET" then
+        return { status = 404, headers = { ["request-id"] = "1" } }
+      end
+      for _ = 2, #tokens do
+        client:status()
+      end
+      if meanwhile then
+        meanwhile(client)
+      end
+      return {
+        status = 403,
+        headers = { ["request-id"] = "1" },
+        body = ('{"error":{"code":"x","message":"no %s"}}'):format(tokens[1]),
+      }
+    end,
+  }
+  local report, failure = client:sync()
+  assert.is_nil(report)
+  return failure, client
+end
+
+describe("autopilot.client: of calls that overlap", function()
+  it("each report is without the token that was sent for it", function()
+    local tokens = {}
+    for number = 1, 4 do
+      tokens[number] = token_of(first_tenant, number)
+      assert.equal("no [redacted]", overlapped(tokens).error.message)
+    end
+  end)
+
+  it("each report names the tenant of the token that was sent for it", function()
+    local failure = overlapped { token_of(first_tenant), token_of(other_tenant) }
+    assert.equal(first_tenant, failure.tenant_id)
+    failure = overlapped { token_of(first_tenant), "opaque" }
+    assert.equal(first_tenant, failure.tenant_id)
+    failure = overlapped { "opaque", token_of(other_tenant) }
+    assert.is_nil(failure.tenant_id)
+  end)
+
+  it("one that closes the client does not bring the other's token into a report", function()
+    local tokens = { token_of(first_tenant, 1), token_of(first_tenant, 2) }
+    local failure = overlapped(tokens, function(client)
+      client:close()
+      assert.same({}, client.secrets)
+    end)
+    assert.equal("no [redacted]", failure.error.message)
+  end)
+end)
