@@ -68,6 +68,32 @@ describe("autopilot.client: of calls that overlap", function()
     assert.is_nil(failure.tenant_id)
   end)
 
+  it("each report of a lost answer does, too", function()
+    local client
+    local tokens, begun = { token_of(first_tenant), token_of(other_tenant) }, 0
+    client = virtual_world.new():client {
+      tenant = "contoso.example",
+      retry = false,
+      recover = false,
+      token = function()
+        begun = begun + 1
+        return tokens[begun]
+      end,
+      transport = function()
+        return nil, { stage = "receive", name = "X", message = "lost", delivered = "unknown" }
+      end,
+      on_event = function(event)
+        if event.type == "response" and begun == 1 then
+          client:status()
+        end
+      end,
+    }
+    local report, failure = client:sync()
+    assert.is_nil(report)
+    assert.equal(2, begun)
+    assert.equal(first_tenant, failure.tenant_id)
+  end)
+
   it("one that closes the client does not bring the other's token into a report", function()
     local tokens = { token_of(first_tenant, 1), token_of(first_tenant, 2) }
     local failure = overlapped(tokens, function(client)

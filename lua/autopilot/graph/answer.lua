@@ -97,6 +97,7 @@ function answers.of_network(client, failure, sent, received_at)
   local network = answers.network(client, failure)
   local unsent = network.delivered == "no"
   return {
+    tenant_id = client.tenant_id or nil,
     outcome = unsent and "unreachable" or "interrupted",
     delivered = network.delivered,
     answered_by = unsent and "client" or nil,
