@@ -110,14 +110,13 @@ END
   tally_add "$label" "$passed" "$failed" "$remark"
 }
 
-# Runs command lines, whose words have no blanks, so many at a time: for what takes minutes. The longest come
+# Runs command lines, whose words have no blanks, two at a time: for what takes minutes. The longest come
 # first, so that none is left alone at the end. One that ends with another status than 0 is a failure.
-# tally_beside COUNT COMMAND-LINE...
+# tally_beside COMMAND-LINE...
 tally_beside() {
-  local count=$1 line words pids=()
-  shift
+  local line words pids=()
   for line in "$@"; do
-    while [ "$(jobs -pr | wc -l)" -ge "$count" ]; do
+    while [ "$(jobs -pr | wc -l)" -ge 2 ]; do
       wait -n || true
     done
     read -ra words <<<"$line"
