@@ -33,6 +33,7 @@ describe("autopilot-sync doctor", function()
   end)
 
   teardown(function()
+    wire.teardown()
     service.stop()
     remove_folder()
   end)
@@ -125,7 +126,6 @@ describe("autopilot-sync doctor", function()
       assert_fault("tls", text, (faults(env, { transport = transport })))
       wire.close()
     end
-    wire.teardown()
   end)
 
   it("names a dead proxy and the variable that names it, without its password", function()
@@ -160,7 +160,6 @@ describe("autopilot-sync doctor", function()
       transport = wire.transport { proxy = address, ca_file = wire.certificates().ca },
     })
     wire.close()
-    wire.teardown()
     assert.matches("^Name resolution +ok +left to the proxy\n", ran.out .. ran.err)
     assert.truthy(
       ran.out:find("\nProxy            ok       " .. address .. ", named by --proxy\n", 1, true),

@@ -165,7 +165,7 @@ describe("the trusted certificates", function()
   end)
 
   for _, place in ipairs { "bundle", "folder" } do
-    it("are the machine's folder and bundle, if the " .. place .. " has more authorities", function()
+    it("are the machine's folder and bundle, if its " .. place .. " has more of them", function()
       if not is_moved() then
         return
       end
