@@ -169,7 +169,7 @@ tally_failed_tests() {
     echo "$failed not ok: $label"
     log=$(tally_log "$label")
     if [ -e "$log" ]; then
-      { grep -A 3 -E "$told" "$log" || tail -n 10 "$log"; } | head -n 30 | sed 's/^/    /'
+      { grep -A 8 -E "$told" "$log" || tail -n 10 "$log"; } | head -n 30 | sed 's/^/    /'
     fi
   done <"$AUTOPILOT_TALLY"
 }

@@ -144,7 +144,8 @@ describe("autopilot-sync fleet, as a process,", function()
   it("reads its list from a pipe, with or without a name", function()
     for _, script in ipairs {
       "cat %s | program fleet - --json",
-      "mkfifo %s.pipe; cat %s >%s.pipe & program fleet %s.pipe --json; wait; rm %s.pipe",
+      "mkfifo %s.pipe; timeout 60 sh -c 'cat %s >%s.pipe' & program fleet %s.pipe --json; "
+        .. "wait; rm %s.pipe",
     } do
       local pipe = command_process.start((script:gsub("%%s", list)), env)
       local _, count = reports_in(pipe:read "*a")
