@@ -225,6 +225,17 @@ describe("autopilot.base.redact.text", function()
     assert.equal("[redacted]", redact.text("0Ct36ng84~a&ampghnehhyy", { secret }))
   end)
 
+  it("withholds a text with one that has tags, whatever else their codes look like", function()
+    local secret = "0Ct36ng84~a;ghnehhyy"
+    for _, tag in ipairs {
+      "%3\\x4&#00051;br/>", -- "<", or ">" if the reference ends before its "1"
+      "<span class&#0006&#x0031;;'x'>", -- "=", which looks like "<" and ">" on the way
+    } do
+      local echo = secret:gsub("n", { n = tag .. "n" })
+      assert.equal("[redacted]", redact.text("'" .. echo .. "'", { secret }), echo)
+    end
+  end)
+
   it("reads a reference to a character that does not exist as it is", function()
     for _, digits in ipairs { "110000", "ffffffffffffffff", "fffffffffffffffffffffffe" } do
       local text = "a&#x" .. digits .. ";b"

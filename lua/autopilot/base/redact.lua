@@ -69,7 +69,7 @@ local function read(text)
   local here, noted -- what the present place shows, and what was tried there
 
   local function is_new(characters, behind)
-    local key = characters .. behind
+    local key = characters .. ":" .. behind
     local is_known = noted[key]
     noted[key], steps = true, steps + 1
     return not is_known and steps < most_steps
@@ -105,7 +105,9 @@ local function read(text)
   if steps >= most_steps then
     return nil
   end
-  local behind_tag -- the place behind the next `>`, unless there is a `<` before it
+  -- Places behind each `>` that may end a tag which begins here. Only a `<` or `>` that is not encoded ends the search:
+  -- what looks like the code of one may be none.
+  local tag_ends = {}
   for at = #text, 1, -1 do
     here, noted = { text:sub(at, at), at + 1 }, nil
     shown[at] = here
@@ -119,12 +121,13 @@ local function read(text)
       if character == "+" then
         add(" ", behind) -- in a form
       elseif character == ">" then
-        behind_tag = behind
+        tag_ends = index > 1 and tag_ends or {}
+        tag_ends[#tag_ends + 1] = behind
       elseif character == "<" then
-        if behind_tag then
-          add("", behind_tag)
+        for _, tag_end in ipairs(tag_ends) do
+          add("", tag_end)
         end
-        behind_tag = nil
+        tag_ends = index > 1 and tag_ends or {}
       end
       index = index + 2
     end
