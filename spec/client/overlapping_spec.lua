@@ -91,6 +91,29 @@ describe("autopilot.client: of calls that overlap", function()
     assert.equal(first_tenant, failure.tenant_id)
   end)
 
+  it("each report is about its token, though a handler of an event sends other ones", function()
+    for _, text in ipairs { "attempt", "> POST", "< HTTP" } do
+      local tokens, client = { token_of(first_tenant, 1) }, nil
+      tokens[2], tokens[3] = token_of(other_tenant, 2), token_of(other_tenant, 3)
+      client = client_with(tokens, {
+        trace = true,
+        transport = function(request)
+          local body = request.method == "POST" and '{"error":{"message":"no ' .. tokens[1] .. '"}}'
+          return { status = 403, headers = { ["request-id"] = "1" }, body = body or "" }
+        end,
+        on_event = function(event)
+          if (event.text or event.type):find(text, 1, true) then
+            client:status() -- has events of its own, and sends the next token
+          end
+        end,
+      })
+      local report, failure = client:sync()
+      assert.is_nil(report)
+      assert.equal("no [redacted]", failure.error.message)
+      assert.equal(first_tenant, failure.tenant_id)
+    end
+  end)
+
   it("one that closes the client does not bring the other's token into a report", function()
     local tokens = { token_of(first_tenant, 1), token_of(first_tenant, 2) }
     local failure = overlapped(tokens, function(client)

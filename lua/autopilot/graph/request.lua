@@ -134,6 +134,7 @@ function Request:send(client, given, token)
   if token and client.secrets[1] ~= token then
     client:hide(token)
   end
+  local secrets, tenant_id = client.secrets, client.tenant_id
   if client.on_event then
     client:emit("attempt", {
       method = self.template.method,
@@ -151,14 +152,10 @@ function Request:send(client, given, token)
   end
   attempt.connect, attempt.total = math.min(timeout.connect, left), math.min(timeout.total, left)
   attempt.at = options.clock() -- the time of the event handlers does not count
-  local secrets, tenant_id = client.secrets, client.tenant_id
   local response, failure, complaint = self.transfer(attempt)
   local received_at = options.clock()
   if client.secrets ~= secrets then -- another call has sent another token, or the client was closed
     client:restore_secrets(secrets, tenant_id)
-  end
-  if ended and not complaint then
-    ended(response, failure)
   end
   if complaint then
     return { outcome = "unexpected", mistake = "the transport " .. complaint }
@@ -168,6 +165,9 @@ function Request:send(client, given, token)
     answer, body = read_response(self, client, response, failure, attempt, received_at)
   else
     answer = answers.of_network(client, failure, attempt, received_at)
+  end
+  if ended then -- after the answer was read: an event handler may send another token
+    ended(response, failure)
   end
   if self.inspect then
     answer.facts, answer.headers = (response or failure).facts, response and response.headers
