@@ -303,7 +303,7 @@ describe("--auth", function()
     assert_started("--auth managed", { AZURE_POD_IDENTITY_AUTHORITY_HOST = service.url })
     env.IDENTITY_HEADER = "wrong-" .. marked
     assert_refused("--auth managed", env, "managed identity of App Service")
-    assert_refused("--auth managed --attempts 1", {}, "no machine in Azure")
+    assert_refused("--auth managed --attempts 1", {}, "answers at http://127.0.0.1:1/")
   end)
 
   it("cli signs in with the account of az, and says when az has none", function()

@@ -136,7 +136,7 @@ describe("autopilot.token.default", function()
       end,
     }
     assert.same({ 1 }, timeouts)
-    assert.is_truthy(message:find("no machine in Azure", 1, true), message)
+    assert.is_truthy(message:find("no metadata service of Azure answers", 1, true), message)
   end)
 
   it("raises for a caller's mistake, at the caller's line", function()

@@ -101,7 +101,8 @@ describe("the metadata service", function()
     local world = token_world.scripted { { network = { stage = "connect" } } }
     local token, message, details = provider()(world.ask)
     assert.is_nil(token)
-    assert.is_truthy(message:find "no metadata service of Azure answers")
+    local where = "no metadata service of Azure answers at http://169.254.169.254/"
+    assert.is_truthy(message:find(where, 1, true), message)
     assert.is_true(details.is_transient)
     assert.are.same({}, world.slept)
     assert.is_true(world.requests[1].timeout.connect <= 5)

@@ -96,8 +96,8 @@ local wait_while_gone, attempts_while_gone = 10, 7
 -- Seconds. A Retry-After above this ends the attempts.
 local longest_wait = 30
 
-local function fail_without_service(is_transient)
-  fail("there is no managed identity: no metadata service of Azure answers: no machine in Azure", {
+local function fail_without_service(request, is_transient)
+  fail("there is no managed identity: no metadata service of Azure answers at " .. request.url, {
     is_transient = is_transient,
     hint = "Sign in another way, or run this in Azure with a managed identity assigned.",
   })
@@ -136,11 +136,14 @@ end
 local function ask_metadata_service(ask, request, checked)
   local probe = checked.probe or ask.probe
   if probe and not checked.has_answered then
-    checked.has_answered = answers(ask, request, probe) or fail_without_service(false)
+    checked.has_answered = answers(ask, request, probe) or fail_without_service(request, false)
   end
   for attempt = 1, math.huge do
     local object, message, details, answer = endpoint.request(ask, request)
-    checked.has_answered = checked.has_answered or object or answer or fail_without_service(true)
+    if not (checked.has_answered or object or answer) then
+      fail_without_service(request, true)
+    end
+    checked.has_answered = true
     local seconds = answer and wait_after(attempt, answer, message, details)
     if not seconds or not provider.pause(ask, seconds) then
       return object, message, details
