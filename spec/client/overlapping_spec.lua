@@ -2,6 +2,9 @@
 
 local base64url = require "autopilot.base.base64url"
 local cjson = require "cjson"
+local histories = require "support.histories"
+local shared_history = require "support.shared_history"
+local sharing = require "support.sharing"
 local virtual_world = require "support.virtual_world"
 
 local first_tenant = "a1111111-2222-3333-4444-555555555555"
@@ -121,5 +124,27 @@ describe("autopilot.client: of calls that overlap", function()
       assert.same({}, client.secrets)
     end)
     assert.equal("no [redacted]", failure.error.message)
+  end)
+
+  -- OVERLAPPING_SEED repeats a run, OVERLAPPING_HISTORIES says how many.
+  it("each report is true: random histories in virtual time, in which answers get lost", function()
+    local sums, count, seed = histories.run_all {
+      name = "OVERLAPPING",
+      usual = 500,
+      elsewhere = 100,
+      slowed = 50,
+      shrinking = 600,
+      run = function(choices)
+        return shared_history.run(choices, sharing, true)
+      end,
+    }
+    print(
+      ("\noverlapping: %d histories (OVERLAPPING_SEED=%d): %d calls, %d posts"):format(
+        count,
+        seed,
+        sums.calls,
+        sums.posts
+      )
+    )
   end)
 end)

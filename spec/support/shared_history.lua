@@ -1,5 +1,5 @@
---- A history of calls that overlap: workers of one machine, each with a client of the same tenant, all
--- with one store. Tasks run in virtual time; some are killed in the middle of a call.
+--- A history of calls for one tenant that overlap: workers of one machine, each with a client of its own and all with
+-- one store, or with one client and no store. Tasks run in virtual time; some are killed in the middle of a call.
 
 local History = require "support.history"
 local Model = require "support.tenant_model"
@@ -170,8 +170,19 @@ local function run_tasks(history)
   end
 end
 
+--- The store that all clients share.
+local function new_store(history, choices)
+  history.store_fails = choices:pick { 0, 0, 0, 0, 0.02, 0.3, 1 }
+  local store = memory_store {
+    now = function()
+      return history.model.now
+    end,
+  }
+  return history.store_fails > 0 and faulty(store, choices, history.store_fails) or store
+end
+
 --- A history in which no call has been made yet.
-local function begin(choices, judge)
+local function begin(choices, judge, has_one_client)
   local history = History.new(choices, judge)
   local model = history.model
   model.rules.others_every, model.rules.automatic_every = 0, 0
@@ -183,13 +194,12 @@ local function begin(choices, judge)
   local step = choices:chance(0.08) and choices:pick { 3600, -3600, 300, -20 } or 0
   local step_at = model.now + choices:seconds(90)
   history.clock = history:new_clock { behind = behind, step = step, step_at = step_at }
-  history.store_fails = choices:pick { 0, 0, 0, 0, 0.02, 0.3, 1 }
-  local store = memory_store {
-    now = function()
-      return model.now
-    end,
-  }
-  history.store = history.store_fails > 0 and faulty(store, choices, history.store_fails) or store
+  if has_one_client then
+    history.store_fails = 1 -- calls know nothing of each other's requests until their answers come
+    history.only_client = new_client(history)
+  else
+    history.store = new_store(history, choices)
+  end
   model:note("behind %s, the store fails %s", behind, history.store_fails)
   if step ~= 0 then
     model:note("the clock is set by %d s at +%.3f", step, step_at - Model.begin)
@@ -200,13 +210,14 @@ end
 --- Lets a random history happen.
 ---@param choices table see support.choices
 ---@param judge table see support.history
+---@param has_one_client boolean? all calls are of one client, which has no store
 ---@return support.History
-function shared_history.run(choices, judge)
-  local history = begin(choices, judge)
+function shared_history.run(choices, judge, has_one_client)
+  local history = begin(choices, judge, has_one_client)
   local model = history.model
   local spread = choices:pick { 0.1, 0, 2, 60, 700 }
   for _ = 1, choices:pick { 3, 2, 6, 12 } do
-    local client = new_client(history)
+    local client = history.only_client or new_client(history)
     local begins = model.now + choices:seconds(spread)
     local dies_at = choices:chance(0.1) and begins + choices:seconds(10) or math.huge
     local again = choices:chance(0.3)
