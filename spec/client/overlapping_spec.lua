@@ -117,6 +117,30 @@ describe("autopilot.client: of calls that overlap", function()
     end
   end)
 
+  it("one whose answer is lost is not called delivered for a sync of another", function()
+    local posts, client, world = 0, nil, virtual_world.new()
+    client = world:client {
+      retry = false,
+      transport = function(request)
+        world:pass(1)
+        if request.method == "GET" then
+          return virtual_world.record { trigger = world.time - 3, date = world.time }
+        end
+        posts = posts + 1
+        if posts == 2 then
+          local headers = { ["Date"] = virtual_world.date(world.time), ["request-id"] = "1" }
+          return { status = 204, headers = headers }
+        end
+        assert(client:sync { force = true })
+        world:pass(1)
+        return nil, { stage = "receive", name = "X", message = "lost", delivered = "unknown" }
+      end,
+    }
+    local report = assert(client:sync())
+    assert.same({ "started", "status" }, { report.outcome, report.confirmed_by })
+    assert.equal("unknown", report.delivered)
+  end)
+
   it("one that closes the client does not bring the other's token into a report", function()
     local tokens = { token_of(first_tenant, 1), token_of(first_tenant, 2) }
     local failure = overlapped(tokens, function(client)

@@ -103,6 +103,7 @@ function failure.settle(requests, read)
   end
   local client = requests.call.client
   local memory, service_clock = client.memory, client.service_clock
+  local is_of_another_call = memory:may_have_started(stamp)
   memory:note_started(open.since, nil, stamp, stamp)
   record.note(memory, read)
   requests.open = nil
@@ -113,7 +114,7 @@ function failure.settle(requests, read)
   local was_under_way = stamp >= under_way_from and stamp <= under_way_until
   -- A stamp from the future says that the clocks cannot be compared, as does an unknown clock.
   local is_comparable = service_clock:is_known() and stamp <= latest
-  if was_under_way or not is_comparable then
+  if (was_under_way or not is_comparable) and not is_of_another_call then
     requests.delivered = "yes"
   end
   return read

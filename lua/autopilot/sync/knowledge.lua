@@ -74,6 +74,11 @@ function TenantMemory:note_started(sent_at, accepted_at, earliest, latest)
   end
 end
 
+--- Whether a trigger time, on the service's clock, may be that of the last sync which this client started.
+function TenantMemory:may_have_started(trigger)
+  return self.own_earliest ~= nil and trigger >= self.own_earliest and trigger <= self.own_latest
+end
+
 --- Remembers a refusal of the service.
 ---@param seconds number? its Retry-After
 function TenantMemory:note_refused(outcome, seconds, received_at)
