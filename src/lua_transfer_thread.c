@@ -29,8 +29,8 @@ static int create(lua_State *L) {
     return 1;
 }
 
-static int address(lua_State *L) {
-    lua_pushstring(L, transfer_thread_address(check(L)));
+static int begin_listening(lua_State *L) {
+    lua_pushstring(L, transfer_thread_listen(check(L))); /* nil for NULL */
     return 1;
 }
 
@@ -83,7 +83,7 @@ void lua_transfer_thread_open(lua_State *L) {
         {"add", add},
         {"take", take},
         {"discard", discard},
-        {"address", address},
+        {"listen", begin_listening},
         {"accept", accept_connection},
         {"close", close},
         {NULL, NULL},

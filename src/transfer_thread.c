@@ -142,6 +142,12 @@ static void set_connection(struct transfer_thread *thread, int connection) {
     thread->has_notified = false;
 }
 
+const char *transfer_thread_listen(struct transfer_thread *thread) {
+    const char *problem;
+    wake_socket_close(&thread->wake);
+    return wake_socket_open(&thread->wake, &problem) ? thread->wake.address : NULL;
+}
+
 bool transfer_thread_accept(struct transfer_thread *thread) {
     int connection = wake_socket_accept(&thread->wake);
     pthread_mutex_lock(&thread->lock);
@@ -326,14 +332,14 @@ struct transfer_thread *transfer_thread_start(double unused_seconds, const char 
         free(thread);
         return NULL;
     }
-    thread->wake.listener = thread->wake.node = thread->connection = -1;
+    thread->wake.listener = thread->connection = -1;
     thread->process_id = platform_process_id();
     thread->unused_seconds = unused_seconds;
     thread->set = transfer_set_create(usual_concurrency, 0);
     if (thread->set != NULL) {
         if (!transfer_set_wake(thread->set)) {
             *problem = "libcurl cannot wake a thread";
-        } else if (wake_socket_open(&thread->wake, problem)) {
+        } else if (wake_socket_works(problem)) {
             if (start(thread)) {
                 return thread;
             }
@@ -353,10 +359,6 @@ void transfer_thread_stop(struct transfer_thread *thread) {
         pthread_join(thread->id, NULL);
         destroy(thread);
     }
-}
-
-const char *transfer_thread_address(const struct transfer_thread *thread) {
-    return thread->wake.address;
 }
 
 bool transfer_thread_is_ours(const struct transfer_thread *thread) {

@@ -1,6 +1,6 @@
 /* A thread that owns a transfer set, so that name look-ups, TLS and the reading of certificates do
  * not block an event loop. A transfer is submitted to the thread, gets a number, and is taken when
- * it has finished. To wait for that, the event loop connects to the thread's address.
+ * it has finished. To wait for that, the event loop connects to the thread.
  *
  * It is used in one process, by one other thread. Each transfer belongs to one of the two threads
  * at a time; it is handed over in lists under a lock. POSIX only. */
@@ -19,13 +19,13 @@ struct transfer_thread *transfer_thread_start(double unused_seconds, const char 
  * which has no such thread, and where a lock may be held for ever. */
 void transfer_thread_stop(struct transfer_thread *thread);
 
-/* The path of the socket to connect to. */
-const char *transfer_thread_address(const struct transfer_thread *thread);
+/* Begins to listen. Returns the path of the socket to connect to; NULL when the system refuses. */
+const char *transfer_thread_listen(struct transfer_thread *thread);
 
-/* Accepts the connection that was just made to the address, and closes the one before. A byte comes
- * over it when a transfer has finished, or, while one is in flight, after half a second. The next
- * byte comes only after transfer_thread_take has returned 0. Returns false if no connection waits,
- * or the process has no descriptor left for it. */
+/* Accepts the connection that was just made, closes the one before, and listens no more. A byte
+ * comes over it when a transfer has finished, or, while one is in flight, after half a second. The
+ * next byte comes only after transfer_thread_take has returned 0. Returns false if there is no
+ * connection, or the process has no descriptor left for it. */
 bool transfer_thread_accept(struct transfer_thread *thread);
 
 /* False in a process other than the one that started the thread. */

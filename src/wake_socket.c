@@ -1,16 +1,14 @@
-/* accept4, O_PATH and struct ucred are extensions in glibc. */
+/* accept4 and struct ucred are extensions in glibc. */
 #define _GNU_SOURCE 1
 #define _DARWIN_C_SOURCE 1
 
 #include "wake_socket.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -55,18 +53,13 @@ static bool is_from_us(int connection) {
 #endif
 }
 
-int wake_socket_accept(const struct wake_socket *wake) {
-    int last = -1, next;
-    while ((next = with_flags(accept4(wake->listener, NULL, NULL, FLAGS))) >= 0) {
-        bool is_ours = is_from_us(next);
-        close(is_ours ? last : next);
-        last = is_ours ? next : last;
-    }
-    if (errno != EAGAIN && errno != EWOULDBLOCK) { /* the last one still waits */
-        close(last);
-        return -1;
-    }
-    return last;
+int wake_socket_accept(struct wake_socket *wake) {
+    int connection;
+    do {
+        connection = with_flags(accept4(wake->listener, NULL, NULL, FLAGS));
+    } while (connection >= 0 && !is_from_us(connection) && close(connection) == 0);
+    wake_socket_close(wake);
+    return connection;
 }
 
 static struct sockaddr_un address_of(const char *path) {
@@ -94,12 +87,6 @@ static bool make_folder(struct wake_socket *wake) {
     return false;
 }
 
-static void remove_folder(struct wake_socket *wake) {
-    unlink(wake->address);
-    rmdir(wake->folder);
-    wake->folder[0] = '\0';
-}
-
 static bool begins_to_listen(struct wake_socket *wake) {
     struct sockaddr_un address = address_of(wake->address);
     wake->listener = new_socket();
@@ -108,59 +95,41 @@ static bool begins_to_listen(struct wake_socket *wake) {
            listen(wake->listener, SOMAXCONN) == 0;
 }
 
-/* True when this process can connect to the socket's address, and the listener recognises it. */
-static bool is_reachable(const struct wake_socket *wake) {
-    struct sockaddr_un address = address_of(wake->address);
-    int client = new_socket();
-    if (client < 0) {
-        return false;
-    }
-    bool is_connected = connect(client, (const struct sockaddr *)&address, sizeof address) == 0;
-    int server = is_connected ? wake_socket_accept(wake) : -1;
-    close(client);
-    return server >= 0 && close(server) == 0;
-}
-
-/* Removes the socket from the file system, if it stays reachable through a descriptor. */
-static void hide(struct wake_socket *wake) {
-#ifdef O_PATH
-    struct wake_socket hidden = *wake;
-    hidden.node = open(wake->address, O_PATH | O_CLOEXEC | O_NOFOLLOW);
-    (void)snprintf(hidden.address, sizeof hidden.address, "/proc/self/fd/%d", hidden.node);
-    if (hidden.node >= 0 && is_reachable(&hidden)) {
-        remove_folder(wake);
-        hidden.folder[0] = '\0';
-        *wake = hidden;
-    } else {
-        close(hidden.node);
-    }
-#else
-    (void)wake;
-#endif
-}
-
 bool wake_socket_open(struct wake_socket *wake, const char **problem) {
-    wake->listener = wake->node = -1;
+    wake->listener = -1;
     if (!make_folder(wake)) {
         *problem = "no folder for a socket can be made";
     } else if (!begins_to_listen(wake)) {
         *problem = "no unix-domain socket can be made";
     } else {
-        hide(wake);
-        if (is_reachable(wake)) {
-            return true;
-        }
-        *problem = "a unix-domain socket does not lead back to this process";
+        return true;
     }
     wake_socket_close(wake);
     return false;
 }
 
+bool wake_socket_works(const char **problem) {
+    struct wake_socket wake;
+    if (!wake_socket_open(&wake, problem)) {
+        return false;
+    }
+    struct sockaddr_un address = address_of(wake.address);
+    int client = new_socket();
+    bool is_connected =
+        client >= 0 && connect(client, (const struct sockaddr *)&address, sizeof address) == 0;
+    int server = wake_socket_accept(&wake);
+    close(client);
+    close(server);
+    *problem = "a unix-domain socket does not lead back to this process";
+    return is_connected && server >= 0;
+}
+
 void wake_socket_close(struct wake_socket *wake) {
     close(wake->listener);
-    close(wake->node);
-    wake->listener = wake->node = -1;
+    wake->listener = -1;
     if (wake->folder[0] != '\0') {
-        remove_folder(wake);
+        unlink(wake->address);
+        rmdir(wake->folder);
+        wake->folder[0] = '\0';
     }
 }

@@ -43,7 +43,7 @@ static inline int connect_to(const char *path) {
 
 /* A connection that the thread sends bytes to. */
 static inline int attach(struct transfer_thread *thread) {
-    int connection = connect_to(transfer_thread_address(thread));
+    int connection = connect_to(transfer_thread_listen(thread));
     CHECK(transfer_thread_accept(thread));
     return connection;
 }

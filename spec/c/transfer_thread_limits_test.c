@@ -15,7 +15,7 @@ static void fails_without_a_descriptor(void) {
     struct rlimit before, none;
     set_up(no_content);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", transfer_thread_address(thread));
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", transfer_thread_listen(thread));
     int connection = socket(AF_UNIX, SOCK_STREAM, 0);
     CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
     none = before;
@@ -28,42 +28,11 @@ static void fails_without_a_descriptor(void) {
     poll(NULL, 0, 200);
     CHECK(processor_seconds() - used < 0.02);
     CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
-    CHECK(transfer_thread_accept(thread)); /* the same connection */
+    close(connection);
+    connection = attach(thread);
     CHECK(exchange(thread, connection, request, &peer) == 204);
     CHECK(peer_requests(&peer) == 1);
     close(connection);
-    tear_down();
-}
-
-/* One descriptor is free, so that of two connections only the older one can be accepted. */
-static void accepts_no_older_connection_instead(void) {
-    enum { MOST = 64 };
-    struct rlimit before, few;
-    int fillers[MOST], count = 0;
-    set_up(no_content);
-    int attached = attach(thread);
-    CHECK(exchange(thread, attached, request, &peer) == 204); /* the thread has what it needs */
-    int first = connect_to(transfer_thread_address(thread));
-    int second = connect_to(transfer_thread_address(thread));
-    CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
-    few = before;
-    few.rlim_cur = (rlim_t)second + 2;
-    CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
-    while (count < MOST && (fillers[count] = dup(second)) >= 0) {
-        count++;
-    }
-    CHECK(count > 0 && close(fillers[--count]) == 0);
-    CHECK(!transfer_thread_accept(thread));
-    CHECK(read_byte(first, NULL) == 0);
-    while (count > 0) {
-        close(fillers[--count]);
-    }
-    CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
-    CHECK(transfer_thread_accept(thread));
-    CHECK(exchange(thread, second, request, &peer) == 204);
-    close(attached);
-    close(first);
-    close(second);
     tear_down();
 }
 
@@ -89,8 +58,6 @@ int main(void) {
     }
     check_case("fails what needs a descriptor where there is none, and rests",
                fails_without_a_descriptor);
-    check_case("accepts no older connection in place of the last one",
-               accepts_no_older_connection_instead);
     check_case("serves where the system does not let it wait",
                serves_where_the_system_does_not_wait);
     return check_summary();

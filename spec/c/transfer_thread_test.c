@@ -68,7 +68,7 @@ static void sends_to_the_last_connection(void) {
 /* As after a connection for which there was no descriptor. */
 static void accepts_the_last_of_several_connections(void) {
     set_up(no_content);
-    int left = connect_to(transfer_thread_address(thread)), last = attach(thread);
+    int left = connect_to(transfer_thread_listen(thread)), last = attach(thread);
     CHECK(read_byte(left, NULL) == 0);
     CHECK(exchange(thread, last, request, &peer) == 204);
     close(left);
@@ -157,33 +157,37 @@ static void never_sends_what_had_not_begun(void) {
 
 #ifdef SO_PEERCRED /* elsewhere every process of this user is let in */
 /* A child has the descriptors and the memory, but neither the thread nor a way to its socket. */
-static int try_in_child(void) {
+static int try_in_child(const char *path, int told) {
     struct sockaddr_un address;
     memset(&address, 0, sizeof address);
     address.sun_family = AF_UNIX;
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", transfer_thread_address(thread));
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
     bool is_stranger = !transfer_thread_is_ours(thread);
     transfer_thread_stop(thread);
     int connection = socket(AF_UNIX, SOCK_STREAM, 0);
     char byte;
-    bool is_refused = connect(connection, (struct sockaddr *)&address, sizeof address) != 0 ||
-                      recv(connection, &byte, 1, 0) <= 0;
-    return is_stranger && is_refused ? 0 : 1;
+    bool is_connected = connect(connection, (struct sockaddr *)&address, sizeof address) == 0;
+    bool is_told = write(told, "+", 1) == 1;
+    return is_stranger && is_connected && is_told && recv(connection, &byte, 1, 0) <= 0 ? 0 : 1;
 }
 
 static void lets_no_other_process_in(void) {
     set_up(no_content);
+    const char *path = transfer_thread_listen(thread);
+    int told[2], status = 1;
+    char byte;
+    CHECK(pipe(told) == 0);
     pid_t child = fork();
     if (child == 0) {
-        _exit(try_in_child());
+        _exit(try_in_child(path, told[1]));
     }
-    int status = 1;
-    while (waitpid(child, &status, WNOHANG) == 0) {
-        CHECK(!transfer_thread_accept(thread));
-        poll(NULL, 0, 1);
-    }
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK(read(told[0], &byte, 1) == 1);
+    close(told[0]);
+    close(told[1]);
+    CHECK(!transfer_thread_accept(thread));
     int connection = attach(thread);
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     CHECK(exchange(thread, connection, request, &peer) == 204);
     close(connection);
     tear_down();
@@ -219,12 +223,7 @@ static void leaves_nothing_behind(void) {
     tear_down();
     int before = count_descriptors();
     set_up(NULL);
-    const char *address = transfer_thread_address(thread);
-#ifdef O_PATH
-    CHECK(strncmp(address, "/proc/self/fd/", 14) == 0); /* it has no name in the file system */
-#endif
-    CHECK(strlen(address) > 0);
-    int connection = attach(thread), pending = connect_to(address);
+    int connection = attach(thread), pending = connect_to(transfer_thread_listen(thread));
     transfer_thread_submit(thread, request, &usual);
     EVENTUALLY(&peer, peer_requests(&peer) == 1);
     transfer_thread_submit(thread, request, &usual);
@@ -235,6 +234,23 @@ static void leaves_nothing_behind(void) {
     close(pending);
     peer_close(&peer);
     CHECK(count_descriptors() == before);
+}
+
+/* However the process ends, even without closing anything. */
+static void leaves_no_file_once_it_is_connected(void) {
+    char folder[108];
+    set_up(NULL);
+    const char *path = transfer_thread_listen(thread);
+    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
+    CHECK(access(folder, F_OK) == 0);
+    int connection = connect_to(path);
+    CHECK(transfer_thread_accept(thread));
+    CHECK(access(folder, F_OK) != 0);
+    transfer_thread_listen(thread); /* not connected to */
+    CHECK(!transfer_thread_accept(thread));
+    CHECK(access(folder, F_OK) != 0);
+    close(connection);
+    tear_down();
 }
 
 /* ---- Many transfers at once ------------------------------------------------------------------ */
@@ -373,6 +389,7 @@ int main(void) {
 #endif
     check_case("leaves signals to the program", leaves_signals_to_the_program);
     check_case("leaves nothing behind, whatever state transfers are in", leaves_nothing_behind);
+    check_case("leaves no file once it is connected", leaves_no_file_once_it_is_connected);
     check_case("hands out no other answer, whatever is discarded, and when",
                survives_what_is_discarded_at_any_moment);
     check_case("shares requests with the program", shares_requests_with_the_thread);

@@ -23,7 +23,7 @@ end
 --- Connects, as a stepper does.
 local function connect()
   local connection = unix.stream()
-  assert(connection:connect(thread:address()))
+  assert(connection:connect(thread:listen()))
   connection:settimeout(0)
   return connection
 end
@@ -137,7 +137,7 @@ describe("core.transfer_thread", function()
   it("says that it is closed", function()
     thread:close()
     thread:close()
-    for _, method in ipairs { "add", "take", "discard", "address", "accept" } do
+    for _, method in ipairs { "add", "take", "discard", "listen", "accept" } do
       local ok, message = pcall(thread[method], thread, 1)
       assert.is_false(ok)
       assert.truthy(message:find("the transfer thread is closed", 1, true))

@@ -21,7 +21,7 @@ describe("in OpenResty, the worker", function()
     core.transfer_thread = function()
       core.threads = core.threads + 1
       return {
-        address = function()
+        listen = function()
           return "/proc/self/fd/7"
         end,
       }

@@ -10,7 +10,7 @@ describe("in OpenResty, the helper thread's driver", function()
   --- A thread whose transfers finish at the time in their request.
   local function fake_thread()
     local thread = {}
-    function thread.address()
+    function thread.listen()
       return "/proc/self/fd/7"
     end
     function thread.add(_, ends, attempt)

@@ -28,7 +28,9 @@ local longest_silence = 86400000
 local function pause_for(helper)
   local socket = ngx.socket.tcp()
   socket:settimeouts(1000, 1000, longest_silence)
-  local is_open = socket:connect("unix:" .. helper:address()) and helper:accept()
+  local path = helper:listen()
+  local is_connected = path and socket:connect("unix:" .. path)
+  local is_open = helper:accept() and is_connected -- also without a connection: the helper then listens no more
   return function()
     local byte, problem
     if is_open then

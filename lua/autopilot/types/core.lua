@@ -82,7 +82,7 @@ local core = {}
 ---@field add fun(self, request: autopilot.core.Request, attempt: autopilot.TransferAttempt): integer
 ---@field take fun(self): integer?, autopilot.core.Transfer? one that has finished, and its number
 ---@field discard fun(self, number: integer): boolean gives up a transfer; true when it surely had not begun
----@field address fun(self): string the path of the socket to connect to
+---@field listen fun(self): string? the path of a socket to connect to, until `accept`; nil when the system refuses
 --- Whether the connection just made was accepted. A byte comes over it when a transfer has finished, or every half a
 --- second while one is in flight; the next one after `take` has returned nothing.
 ---@field accept fun(self): boolean
