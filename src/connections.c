@@ -227,18 +227,19 @@ bool connections_is_shared(struct transfer *transfer, bool they_lose) {
 
 /* ---- libcurl's callbacks --------------------------------------------------------------------- */
 
-/* libcurl calls this for each new socket. It sets up the socket, marks the handle, and turns
- * libcurl's trace on if facts of the new connection are needed. */
-static int on_new_socket(void *context, curl_socket_t socket, curlsocktype purpose) {
+/* libcurl calls this when it needs a socket. It marks the handle, and turns libcurl's trace on if
+ * facts of the new connection are needed. */
+static curl_socket_t on_new_socket(void *context, curlsocktype purpose,
+                                   struct curl_sockaddr *address) {
     struct transfer_handle *handle = context;
     (void)purpose;
-    platform_set_up_socket((intptr_t)socket, handle->connections->unacknowledged);
     handle->has_new_socket = handle->connections->has_begun_one = true;
     handle->is_connected = handle->trace.has_agreed_http2 = false;
     if (handle->connections->must_know_http2 || handle->request->has_facts) {
         curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 1L);
     }
-    return CURL_SOCKOPT_OK;
+    return (curl_socket_t)platform_open_socket(
+        address->family, address->socktype, address->protocol, handle->connections->unacknowledged);
 }
 
 /* Whether the connection speaks HTTP/1.x and another transfer in flight was sent over it. */
@@ -279,8 +280,8 @@ static int on_send(void *context, char *primary_ip, char *local_ip, int primary_
 CURLcode connections_configure(struct transfer_handle *handle) {
     CURL *easy = handle->easy;
     CURLcode code = CURLE_OK;
-    SET(CURLOPT_SOCKOPTDATA, (void *)handle);
-    SET(CURLOPT_SOCKOPTFUNCTION, on_new_socket);
+    SET(CURLOPT_OPENSOCKETDATA, (void *)handle);
+    SET(CURLOPT_OPENSOCKETFUNCTION, on_new_socket);
     SET(CURLOPT_PREREQDATA, (void *)handle);
     SET(CURLOPT_PREREQFUNCTION, on_send);
     return code;

@@ -48,16 +48,18 @@ bool platform_is_connected(intptr_t socket);
 enum { PLATFORM_AT_END = -1, PLATFORM_UNREADABLE = -2 };
 long platform_read_waiting(FILE *stream, void *memory, size_t room);
 
-/* Makes exec close the TCP socket, so that no program that this process starts inherits it. On
+/* Makes a socket, -1 if the system refuses. No program that this process starts inherits it. On
  * Linux the system also closes its connection when data that was sent over it, also to connect, has
  * not been acknowledged for so many seconds; 0: no limit. */
-void platform_set_up_socket(intptr_t socket, double unacknowledged);
+intptr_t platform_open_socket(int family, int type, int protocol, double unacknowledged);
 
 /* Opens those of the descriptors 0 to 2 that are closed, so that no socket gets their numbers, into
  * which the program would then print. Reading from or writing to them fails as before. */
 void platform_occupy_standard_descriptors(void);
 
-/* Calls the function and makes exec close the files that it opened, up to 16 of them. */
+/* Calls the function and then makes exec close the files that it opened, up to 16 of them. Where
+ * another thread starts a program or opens a file meanwhile, that program inherits them, or that
+ * file is closed by exec too. */
 void *platform_make_uninherited(void *(*make)(void));
 
 /* Keeps this module in memory until the process ends: libcurl's resolver threads may outlive the

@@ -1,10 +1,11 @@
 /* src/transfer_set where a Lua spec cannot reach: a fork, programs that are started, and a system
  * that does not wait. */
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE 1
 
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -121,6 +122,31 @@ static void leaves_no_connection_to_programs_it_starts(void) {
     prepared_request_release(request);
     peer_close(&peer);
 }
+
+#ifdef __linux__
+static int opened, inheritable; /* internet sockets */
+
+/* In place of the system's function, for libcurl too. */
+__attribute__((visibility("default"))) int socket(int family, int type, int protocol) {
+    opened += family == AF_INET;
+    inheritable += family == AF_INET && (type & SOCK_CLOEXEC) == 0;
+    return (int)syscall(SYS_socket, family, type, protocol);
+}
+
+/* Another thread may start a program at any time. */
+static void opens_no_socket_that_programs_inherit_for_a_moment(void) {
+    struct peer peer;
+    peer_open(&peer, no_content);
+    struct prepared_request *request = request_to(&peer);
+    struct transfer_set *set = transfer_set_create(0, 0);
+    opened = inheritable = 0;
+    CHECK(exchange(set, request, &peer) == 204);
+    CHECK(opened > 0 && inheritable == 0);
+    transfer_set_destroy(set);
+    prepared_request_release(request);
+    peer_close(&peer);
+}
+#endif
 
 #ifdef TCP_USER_TIMEOUT
 static void limits_how_long_the_system_tries_to_deliver(void) {
@@ -250,6 +276,10 @@ int main(void) {
                leaves_the_connections_of_its_parent_alone);
     check_case("leaves no connection to programs that are started",
                leaves_no_connection_to_programs_it_starts);
+#ifdef __linux__
+    check_case("opens no socket that programs inherit for a moment",
+               opens_no_socket_that_programs_inherit_for_a_moment);
+#endif
 #ifdef TCP_USER_TIMEOUT
     check_case("limits how long the system tries to deliver a request",
                limits_how_long_the_system_tries_to_deliver);

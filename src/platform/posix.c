@@ -112,14 +112,21 @@ long platform_read_waiting(FILE *stream, void *memory, size_t room) {
     return is_to_come ? 0 : PLATFORM_UNREADABLE;
 }
 
-void platform_set_up_socket(intptr_t socket, double unacknowledged) {
-    fcntl((int)socket, F_SETFD, FD_CLOEXEC);
+#ifndef SOCK_CLOEXEC
+#define SOCK_CLOEXEC                                                                               \
+    0 /* macOS: a program that another thread starts meanwhile inherits the socket */
+#endif
+
+intptr_t platform_open_socket(int family, int type, int protocol, double unacknowledged) {
+    int opened = socket(family, type | SOCK_CLOEXEC, protocol);
+    fcntl(opened, F_SETFD, FD_CLOEXEC);
 #ifdef TCP_USER_TIMEOUT
     unsigned limit = (unsigned)(unacknowledged * 1000); /* milliseconds */
-    setsockopt((int)socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof limit);
+    setsockopt(opened, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof limit);
 #else
     (void)unacknowledged;
 #endif
+    return opened;
 }
 
 void platform_occupy_standard_descriptors(void) {

@@ -123,9 +123,10 @@ long platform_read_waiting(FILE *stream, void *memory, size_t room) {
     return PLATFORM_UNREADABLE;
 }
 
-void platform_set_up_socket(intptr_t socket, double unacknowledged) {
+intptr_t platform_open_socket(int family, int type, int protocol, double unacknowledged) {
     (void)unacknowledged;
-    SetHandleInformation((HANDLE)socket, HANDLE_FLAG_INHERIT, 0);
+    return (intptr_t)WSASocketW(family, type, protocol, NULL, 0,
+                                WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
 }
 
 void platform_occupy_standard_descriptors(void) {
