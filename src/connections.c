@@ -19,9 +19,14 @@ enum { MOST_IDLE = 256 };
 
 /* With as many connections to a host as the streams need, libcurl fills each before it opens the
  * next; without the limit it opens one for nearly each transfer that is added before the first
- * connection is up. */
-static void limit_to_each_host(struct connections *connections, unsigned limit) {
-    curl_multi_setopt(connections->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)limit);
+ * connection is up. The limit holds for each host, also one that needs more over HTTP/1.x. */
+static void limit_to_each_host(const struct connections *connections) {
+    unsigned most = connections->concurrency, alone = connections->alone;
+    unsigned shared = (most + STREAMS_PER_CONNECTION - 1) / STREAMS_PER_CONNECTION;
+    unsigned limit = alone < shared ? shared : alone < most ? alone : most;
+    if (most > 0) {
+        curl_multi_setopt(connections->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)limit);
+    }
 }
 
 void connections_init(struct connections *connections, CURLM *multi, unsigned concurrency) {
@@ -29,7 +34,6 @@ void connections_init(struct connections *connections, CURLM *multi, unsigned co
     long descriptors = platform_descriptor_limit();
     connections->multi = multi;
     connections->concurrency = concurrency;
-    connections->is_multiplexed = concurrency > 0;
     connections->must_know_http2 =
         curl_version_info(CURLVERSION_NOW)->version_num < first_that_checks;
     if (concurrency == 0) {
@@ -43,31 +47,32 @@ void connections_init(struct connections *connections, CURLM *multi, unsigned co
     }
     curl_multi_setopt(multi, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)STREAMS_PER_CONNECTION);
     curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)concurrency + SPARE_DESCRIPTORS);
-    limit_to_each_host(connections,
-                       (concurrency + STREAMS_PER_CONNECTION - 1) / STREAMS_PER_CONNECTION);
+    limit_to_each_host(connections);
 }
 
-/* At least one host speaks only HTTP/1.x: its transfers need a connection each. */
-static void expect_no_multiplexing(struct connections *connections) {
-    if (connections->is_multiplexed) {
-        connections->is_multiplexed = false;
-        limit_to_each_host(connections, connections->concurrency);
+/* Stores whether the transfer is in flight and needs a connection of its own. */
+static void set_alone(struct transfer *transfer, bool is_alone) {
+    struct connections *connections = transfer->handle->connections;
+    if (transfer->is_alone != is_alone) {
+        transfer->is_alone = is_alone;
+        connections->alone += is_alone ? 1U : -1U;
+        limit_to_each_host(connections);
     }
 }
 
-void connections_begin(struct connections *connections, const struct prepared_request *request,
-                       CURL *easy) {
-    bool is_single = request->is_plaintext || request->http_version == CURL_HTTP_VERSION_1_1;
-    bool may_share = !is_single && !connections->is_http1_host[request->host];
-    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, may_share && connections->concurrency > 0 ? 1L : 0L);
-    if (is_single) {
-        expect_no_multiplexing(connections);
-    }
+void connections_begin(struct transfer *transfer) {
+    const struct connections *connections = transfer->handle->connections;
+    const struct prepared_request *request = transfer->request;
+    bool is_alone = request->is_plaintext || request->http_version == CURL_HTTP_VERSION_1_1 ||
+                    connections->is_http1_host[request->host];
+    bool may_wait = !is_alone && connections->concurrency > 0;
+    curl_easy_setopt(transfer->handle->easy, CURLOPT_PIPEWAIT, may_wait ? 1L : 0L);
+    set_alone(transfer, is_alone);
 }
 
 void connections_end_sharing(struct connections *connections) {
     curl_multi_setopt(connections->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
-    expect_no_multiplexing(connections);
+    memset(connections->is_http1_host, true, sizeof connections->is_http1_host);
 }
 
 /* ---- What is known of each ------------------------------------------------------------------- */
@@ -167,7 +172,7 @@ static void set_connection(struct transfer *transfer, uint64_t id) {
     }
 }
 
-void connections_end(struct transfer_handle *handle, int in_flight) {
+bool connections_end(struct transfer_handle *handle, int in_flight) {
     struct connections *connections = handle->connections;
     long version = 0;
     curl_socket_t socket = CURL_SOCKET_BAD;
@@ -175,25 +180,25 @@ void connections_end(struct transfer_handle *handle, int in_flight) {
     curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 0L); /* still on if nothing was sent */
     curl_easy_getinfo(handle->easy, CURLINFO_HTTP_VERSION, &version);
     bool is_http1 = version == CURL_HTTP_VERSION_1_1 || version == CURL_HTTP_VERSION_1_0;
-    if (version != 0) {
-        connections->is_http1_host[handle->request->host] = is_http1;
+    bool is_news = is_http1 && !handle->transfer->is_alone;
+    if (is_news) {
+        connections->is_http1_host[handle->request->host] = true;
     }
-    if (is_http1) {
-        expect_no_multiplexing(connections);
-    }
-    if (connections->concurrency > 0 && !connections->is_multiplexed) {
+    set_alone(handle->transfer, false);
+    if (is_http1 && connections->concurrency > 0) {
         /* Many transfers at once leave many idle connections. libcurl counts those in use too,
          * and closes one at most when a transfer ends. */
         curl_multi_setopt(connections->multi, CURLMOPT_MAXCONNECTS, (long)in_flight + MOST_IDLE);
     }
     if (version == 0 || !is_new_connection(handle->easy)) {
-        return; /* closed or known; CURLINFO_ACTIVESOCKET would search all connections */
+        return is_news; /* closed or known; CURLINFO_ACTIVESOCKET would search all connections */
     }
     curl_easy_getinfo(handle->easy, CURLINFO_ACTIVESOCKET, &socket);
     forget(connections, handle->connection, socket);
     if (version < CURL_HTTP_VERSION_2_0 && socket != CURL_SOCKET_BAD) {
         note_http1(connections, handle->connection, socket);
     }
+    return is_news;
 }
 
 /* ---- Transfers over one connection ----------------------------------------------------------- */

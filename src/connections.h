@@ -26,10 +26,10 @@ enum { CONNECTIONS_LISTS = 256 }; /* a search through all transfers would take 0
 struct connections {
     CURLM *multi;
     unsigned concurrency; /* transfers expected at a time; 0: unknown, nothing is limited */
-    bool is_multiplexed;  /* limited for HTTP/2: every host that has answered spoke it */
+    unsigned alone;       /* transfers in flight that need a connection each */
     bool must_know_http2; /* this libcurl does not check the version itself */
     bool has_begun_one;   /* a connection was opened since this was set to false */
-    bool is_http1_host[UCHAR_MAX + 1]; /* by the hash of the host: its last answer was HTTP/1.x */
+    bool is_http1_host[UCHAR_MAX + 1]; /* by the hash of the host: it has answered by HTTP/1.x */
     double unacknowledged;             /* seconds: see transfer_set_create; 0: no limit */
     unsigned char http2[1 << 13];      /* a bit for each value of the low 16 bits of an id */
     struct http1_socket {
@@ -43,7 +43,7 @@ struct connections {
 /* Initialises zeroed memory, and limits the connections of a new multi. */
 void connections_init(struct connections *connections, CURLM *multi, unsigned concurrency);
 
-/* From now on no two transfers of the multi share a connection. */
+/* From now on no two transfers of the multi share a connection. All are then to be begun again. */
 void connections_end_sharing(struct connections *connections);
 
 /* Makes a connection's id from the addresses and ports of both ends. Never 0; two connections are
@@ -61,16 +61,16 @@ bool connections_has_http2(const struct connections *connections, uint64_t id);
  * Not CURLE_OK if libcurl refuses. */
 CURLcode connections_configure(struct transfer_handle *handle);
 
-/* Makes a transfer of the request that has no connection wait for one that it can share, unless the
- * host speaks HTTP/1.x. Newer libcurls (seen with 8.14.1) would make it wait for each connection to
- * such a host that closes them after an answer. */
-void connections_begin(struct connections *connections, const struct prepared_request *request,
-                       CURL *easy);
+/* Makes a transfer that has no connection wait for one that it can share, unless the host speaks
+ * HTTP/1.x. Newer libcurls (seen with 8.14.1) would make it wait for each connection to such a host
+ * that closes them after an answer. To be called when it is in the multi, and again when more is
+ * known of a host. */
+void connections_begin(struct transfer *transfer);
 
 /* Stores the connection over which the handle's exchange has just ended, and adapts the limits to
  * its HTTP version and to the number of other transfers in flight. To be called before the handle
- * is removed from the multi, which knows the socket. */
-void connections_end(struct transfer_handle *handle, int in_flight);
+ * is removed from the multi, which knows the socket. True when the others are to be begun again. */
+bool connections_end(struct transfer_handle *handle, int in_flight);
 
 /* Whether another transfer in flight was sent over the same connection and awaits its answer. If
  * so, and if `they_lose`, marks all of them as having lost their answers. */

@@ -61,6 +61,7 @@ struct transfer {
     unsigned sends;      /* how often the request may have been put on the wire */
     uint64_t connection; /* id of the one over which it was sent; 0: none, or it has ended */
     struct transfer *next_sent, **link; /* in a list of the connections, unless that is 0 */
+    bool is_alone;                      /* it is in flight and needs a connection of its own */
     bool is_refused;                    /* its connection could not be used, and nothing was sent */
     unsigned times_busy; /* how often, because another transfer waits for its answer there */
     bool is_shared; /* two were sent over one HTTP/1.x connection: the answer may be that of the

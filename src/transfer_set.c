@@ -118,11 +118,11 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer) {
     CURLcode code = handle != NULL ? transfer_prepare(transfer, handle) : CURLE_OUT_OF_MEMORY;
     transfer->set = set;
     if (code == CURLE_OK) {
-        connections_begin(&set->connections, transfer->request, handle->easy);
         bool is_added = curl_multi_add_handle(set->watch.multi, handle->easy) == CURLM_OK;
         code = is_added ? CURLE_OK : CURLE_OUT_OF_MEMORY;
     }
     if (code == CURLE_OK) {
+        connections_begin(transfer);
         append(&set->in_flight, transfer);
         set->in_flight_count++;
         double now = platform_clock();
@@ -138,13 +138,27 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer) {
     }
 }
 
+/* To be called when more is known of how transfers share connections. */
+static void begin_all_again(struct transfer_set *set) {
+    for (struct transfer *each = set->in_flight.first; each != NULL; each = each->next) {
+        connections_begin(each);
+    }
+}
+
+static void end_sharing(struct transfer_set *set) {
+    connections_end_sharing(&set->connections);
+    begin_all_again(set);
+}
+
 /* Ends a transfer in flight; it stays in the set until it is taken. */
 static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode code) {
     take_out(&set->in_flight, transfer);
     if (--set->in_flight_count == 0) {
         set->next_check = never;
     }
-    connections_end(transfer->handle, set->in_flight_count);
+    if (connections_end(transfer->handle, set->in_flight_count)) {
+        begin_all_again(set);
+    }
     curl_multi_remove_handle(set->watch.multi, transfer->handle->easy);
     return_handle(set, transfer_finish(transfer, code));
     append(&set->finished, transfer);
@@ -160,7 +174,7 @@ static bool restart(struct transfer_set *set, struct transfer *transfer, CURLcod
     }
     transfer->is_refused = false;
     if (transfer->times_busy > 1) { /* once may be chance */
-        connections_end_sharing(&set->connections);
+        end_sharing(set);
     }
     CURL *easy = transfer->handle->easy;
     curl_multi_remove_handle(set->watch.multi, easy);
@@ -183,12 +197,8 @@ static void check_all(struct transfer_set *set) {
         if (transfer->deadline <= now || transfer->is_shared) {
             finish(set, transfer, CURLE_OPERATION_TIMEDOUT);
         } else {
-            bool is_waiting = is_connecting(transfer);
-            if (is_waiting) {
-                connections_begin(&set->connections, transfer->request, transfer->handle->easy);
-            }
             check_by(set, transfer->deadline);
-            check_by(set, now + (is_waiting ? check_seconds : refusal_seconds));
+            check_by(set, now + (is_connecting(transfer) ? check_seconds : refusal_seconds));
         }
     }
 }
@@ -220,7 +230,6 @@ int transfer_set_perform(struct transfer_set *set) {
         check_by(set, platform_clock() + check_seconds);
     }
     set->connections.has_begun_one = false;
-    bool was_multiplexed = set->connections.is_multiplexed;
     const CURLMsg *message;
     while ((message = curl_multi_info_read(set->watch.multi, &queued)) != NULL) {
         CURLcode code = message->data.result; /* removing the handle frees the message */
@@ -231,11 +240,11 @@ int transfer_set_perform(struct transfer_set *set) {
             finish(set, transfer, code);
         }
         if (transfer->is_shared) {
-            connections_end_sharing(&set->connections);
+            end_sharing(set);
             must_check = true; /* the others on its connection are to end now */
         }
     }
-    if (must_check || was_multiplexed != set->connections.is_multiplexed) {
+    if (must_check) {
         check_all(set);
     }
     /* A multi that is out of memory makes no progress: its transfers fail, so that no caller waits

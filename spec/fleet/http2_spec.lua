@@ -81,10 +81,10 @@ describe_http2("a fleet over HTTP/2", function()
   after_each(wire.close)
   teardown(wire.teardown)
 
-  it("sends hundreds of requests over as many connections as their streams need", function()
+  --- A server that answers nothing before 150 requests are there, so that all are under way at once.
+  local function gathering()
     local held = {}
-    -- Nothing is answered before all are there: so all are under way at once.
-    local server = serving(function(session, number, stream)
+    return serving(function(session, number, stream)
       held[#held + 1] = { session, stream }
       if number >= 150 then
         for _, one in ipairs(held) do
@@ -94,10 +94,28 @@ describe_http2("a fleet over HTTP/2", function()
       end
       return true
     end)
+  end
+
+  it("sends hundreds of requests over as many connections as their streams need", function()
+    local server = gathering()
     local reports, sends = run(fleet_of(server, { tenants = names(150), concurrency = 150 }))
     assert.are.equal(150, count(reports, "started"))
     assert.are.equal(150, sends)
     assert.are.equal(150, wire.seen(server))
+    assert.are.equal(2, #server.connections)
+  end)
+
+  it("needs no more of them if a request to another host is sent over HTTP/1.1", function()
+    local server, other = gathering(), hostile.listen(wire.serves "HTTP/1.1 204 No Content\r\n\r\n")
+    local fleet = fleet_of(server, { tenants = names(151), concurrency = 151 })
+    local client_of = fleet.options.client
+    function fleet.options.client(tenant)
+      local options = client_of(tenant)
+      options.base_url = tenant == "tenant-1" and other:url() or options.base_url
+      return options
+    end
+    assert.are.equal(151, count(run(fleet), "started"))
+    assert.are.equal(1, #other.connections)
     assert.are.equal(2, #server.connections)
   end)
 
