@@ -95,23 +95,6 @@ uint64_t connections_id(const char *primary_ip, int primary_port, const char *lo
     return hash != 0 ? hash : 1;
 }
 
-static unsigned bit_of(uint64_t id) {
-    return 1U << (id & 7);
-}
-
-static size_t byte_of(uint64_t id) {
-    return (id >> 3) & ((1 << 13) - 1);
-}
-
-void connections_note_version(struct connections *connections, uint64_t id, bool is_http2) {
-    unsigned others = connections->http2[byte_of(id)] & ~bit_of(id);
-    connections->http2[byte_of(id)] = (unsigned char)(others | (is_http2 ? bit_of(id) : 0));
-}
-
-bool connections_has_http2(const struct connections *connections, uint64_t id) {
-    return (connections->http2[byte_of(id)] & bit_of(id)) != 0;
-}
-
 static bool is_new_connection(CURL *easy) {
     long connects = 0;
     curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connects);
@@ -250,7 +233,7 @@ static curl_socket_t on_new_socket(void *context, curlsocktype purpose,
 /* Whether the connection speaks HTTP/1.x and another transfer in flight was sent over it. */
 static bool is_busy(const struct transfer_handle *handle, struct transfer *transfer) {
     return handle->connections->must_know_http2 &&
-           !connections_has_http2(handle->connections, transfer->connection) &&
+           !handle->connections->is_http2[handle->connection % CONNECTIONS_IDS] &&
            connections_is_shared(transfer, false);
 }
 
@@ -263,8 +246,8 @@ static int on_send(void *context, char *primary_ip, char *local_ip, int primary_
     handle->connection = connections_id(primary_ip, primary_port, local_ip, local_port);
     set_connection(transfer, handle->connection);
     if (handle->has_new_socket) {
-        connections_note_version(handle->connections, transfer->connection,
-                                 handle->trace.has_agreed_http2);
+        handle->connections->is_http2[handle->connection % CONNECTIONS_IDS] =
+            handle->trace.has_agreed_http2;
         handle->has_new_socket = false;
     }
     bool is_now_busy = is_busy(handle, transfer);

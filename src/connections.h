@@ -22,6 +22,7 @@
 #include "transfer.h"
 
 enum { CONNECTIONS_LISTS = 256 }; /* a search through all transfers would take 0.1 ms for 2,000 */
+enum { CONNECTIONS_IDS = 1 << 14 };
 
 struct connections {
     CURLM *multi;
@@ -31,7 +32,7 @@ struct connections {
     bool has_begun_one;   /* a connection was opened since this was set to false */
     bool is_http1_host[UCHAR_MAX + 1]; /* by the hash of the host: it has answered by HTTP/1.x */
     double unacknowledged;             /* seconds: see transfer_set_create; 0: no limit */
-    unsigned char http2[1 << 13];      /* a bit for each value of the low 16 bits of an id */
+    bool is_http2[CONNECTIONS_IDS];    /* by the low bits of an id, which others may have too */
     struct http1_socket {
         uint64_t connection; /* its id */
         curl_socket_t socket;
@@ -50,12 +51,6 @@ void connections_end_sharing(struct connections *connections);
  * very unlikely to have the same id. */
 uint64_t connections_id(const char *primary_ip, int primary_port, const char *local_ip,
                         int local_port);
-
-/* Stores the HTTP version that a new connection has negotiated. */
-void connections_note_version(struct connections *connections, uint64_t id, bool is_http2);
-
-/* Whether the connection speaks HTTP/2. May be wrong if two ids have the same low bits. */
-bool connections_has_http2(const struct connections *connections, uint64_t id);
 
 /* Sets libcurl's callbacks for the connections of the handle, which is configured for its request.
  * Not CURLE_OK if libcurl refuses. */
