@@ -19,7 +19,8 @@ enum { MOST_IDLE = 256 };
 
 /* With as many connections to a host as the streams need, libcurl fills each before it opens the
  * next; without the limit it opens one for nearly each transfer that is added before the first
- * connection is up. The limit holds for each host, also one that needs more over HTTP/1.x. */
+ * connection is up. libcurl has one limit for all hosts, so it must allow those that speak HTTP/1.x
+ * a connection for each of their transfers. */
 static void limit_to_each_host(const struct connections *connections) {
     unsigned most = connections->concurrency, alone = connections->alone;
     unsigned shared = (most + STREAMS_PER_CONNECTION - 1) / STREAMS_PER_CONNECTION;
