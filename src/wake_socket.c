@@ -3,6 +3,7 @@
 #define _DARWIN_C_SOURCE 1
 
 #include "wake_socket.h"
+#include "platform.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,26 +14,16 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* The flags of a new socket. Where the system can, they are set at once, because another thread of
- * the process may be forking. */
+/* Accepts a connection, which exec closes. Where the system can, that is set at once, because
+ * another thread of the process may be forking. */
+static int accept_uninherited(int listener) {
 #ifdef SOCK_CLOEXEC
-enum { FLAGS = SOCK_CLOEXEC | SOCK_NONBLOCK, TYPE = SOCK_STREAM | FLAGS };
+    return accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 #else
-enum { FLAGS = 0, TYPE = SOCK_STREAM };
-#define accept4(listener, address, size, flags) accept(listener, address, size)
+    int connection = accept(listener, NULL, NULL);
+    fcntl(connection, F_SETFD, FD_CLOEXEC);
+    return connection;
 #endif
-
-/* Sets the socket, unless it is -1, to non-blocking and close-on-exec. Returns it. */
-static int with_flags(int descriptor) {
-    if (FLAGS == 0 && descriptor >= 0) {
-        fcntl(descriptor, F_SETFL, O_NONBLOCK);
-        fcntl(descriptor, F_SETFD, FD_CLOEXEC);
-    }
-    return descriptor;
-}
-
-static int new_socket(void) {
-    return with_flags(socket(AF_UNIX, TYPE, 0));
 }
 
 /* True when this process is at the other end; on systems that tell only the user: this user. */
@@ -54,12 +45,18 @@ static bool is_from_us(int connection) {
 }
 
 int wake_socket_accept(struct wake_socket *wake) {
-    int connection;
-    do {
-        connection = with_flags(accept4(wake->listener, NULL, NULL, FLAGS));
-    } while (connection >= 0 && !is_from_us(connection) && close(connection) == 0);
+    int connection = accept_uninherited(wake->listener);
+    while (connection >= 0 && !is_from_us(connection)) {
+        close(connection);
+        connection = accept_uninherited(wake->listener);
+    }
+    fcntl(connection, F_SETFL, O_NONBLOCK);
     wake_socket_close(wake);
     return connection;
+}
+
+static int new_socket(void) {
+    return (int)platform_open_socket(AF_UNIX, SOCK_STREAM, 0, 0);
 }
 
 static struct sockaddr_un address_of(const char *path) {
@@ -90,7 +87,7 @@ static bool make_folder(struct wake_socket *wake) {
 static bool begins_to_listen(struct wake_socket *wake) {
     struct sockaddr_un address = address_of(wake->address);
     wake->listener = new_socket();
-    return wake->listener >= 0 &&
+    return wake->listener >= 0 && fcntl(wake->listener, F_SETFL, O_NONBLOCK) == 0 &&
            bind(wake->listener, (const struct sockaddr *)&address, sizeof address) == 0 &&
            listen(wake->listener, SOMAXCONN) == 0;
 }
