@@ -22,7 +22,7 @@ describe("in OpenResty, the worker", function()
       core.threads = core.threads + 1
       return {
         listen = function()
-          return "/proc/self/fd/7"
+          return "/tmp/autopilot-7/wake"
         end,
       }
     end

@@ -11,7 +11,7 @@ describe("in OpenResty, the helper thread's driver", function()
   local function fake_thread()
     local thread = {}
     function thread.listen()
-      return "/proc/self/fd/7"
+      return not behaviour.has_no_folder and "/tmp/autopilot-7/wake" or nil
     end
     function thread.add(_, ends, attempt)
       jobs[#jobs + 1] = { ends = ends, attempt = attempt }
@@ -47,7 +47,7 @@ describe("in OpenResty, the helper thread's driver", function()
     local socket = {}
     function socket.settimeouts() end
     function socket.connect(_, address)
-      assert.equal("unix:/proc/self/fd/7", address)
+      assert.equal("unix:/tmp/autopilot-7/wake", address)
       return not behaviour.refused and 1 or nil, behaviour.refused
     end
     function socket.receive()
@@ -98,8 +98,9 @@ describe("in OpenResty, the helper thread's driver", function()
   end)
 
   it("polls every few milliseconds if it can have no connection", function()
-    for _, obstacle in ipairs { "too many open files", "no such file or directory", false } do
+    for _, obstacle in ipairs { "too many open files", "no such file or directory", "no folder", false } do
       behaviour.refused, behaviour.refuses = obstacle, not obstacle
+      behaviour.has_no_folder = obstacle == "no folder"
       local thread = spawn(world.now + 1)
       world:run(2)
       assert.matches("^response", thread.results[1])
