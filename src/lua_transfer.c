@@ -103,7 +103,7 @@ static int result(lua_State *L) {
     } else {
         lua_pushnil(L);
     }
-    if (transfer_is_complete(transfer)) {
+    if (transfer->code == CURLE_OK) {
         return 1;
     }
     push_network(L, transfer);

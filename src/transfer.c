@@ -336,10 +336,6 @@ int transfer_status(const struct transfer *transfer) {
     return response_head_is_final(&transfer->head) ? transfer->head.status : 0;
 }
 
-bool transfer_is_complete(const struct transfer *transfer) {
-    return transfer->finished && transfer->code == CURLE_OK;
-}
-
 void transfer_free(struct transfer *transfer) {
     forget_request(transfer);
     byte_buffer_free(&transfer->body);

@@ -68,7 +68,8 @@ struct transfer {
                        other */
     const char *overflow; /* a text that says what was too large to be kept; NULL: nothing */
     bool finished;
-    CURLcode code;     /* before the start: not CURLE_OK if it cannot start */
+    CURLcode code;     /* once finished: CURLE_OK if the whole answer came; before the start: not
+                          CURLE_OK if it cannot start */
     long http_version; /* CURL_HTTP_VERSION_..., 0 when no answer came */
     const char *failed_stage;
     double timings[TRANSFER_PHASES]; /* seconds from the start to each end; 0: was not needed */
@@ -106,9 +107,6 @@ void transfer_discard_answer(struct transfer *transfer);
 
 /* The status of the final answer, or 0 when none came. Valid even where the rest was cut. */
 int transfer_status(const struct transfer *transfer);
-
-/* True when the whole answer came. */
-bool transfer_is_complete(const struct transfer *transfer);
 
 /* Frees what the transfer holds; it must not be in a set. May be called again. */
 void transfer_free(struct transfer *transfer);

@@ -117,9 +117,8 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer) {
     struct transfer_handle *handle = take_handle(set, transfer->request);
     CURLcode code = handle != NULL ? transfer_prepare(transfer, handle) : CURLE_OUT_OF_MEMORY;
     transfer->set = set;
-    if (code == CURLE_OK) {
-        bool is_added = curl_multi_add_handle(set->watch.multi, handle->easy) == CURLM_OK;
-        code = is_added ? CURLE_OK : CURLE_OUT_OF_MEMORY;
+    if (code == CURLE_OK && curl_multi_add_handle(set->watch.multi, handle->easy) != CURLM_OK) {
+        code = CURLE_OUT_OF_MEMORY;
     }
     if (code == CURLE_OK) {
         connections_begin(transfer);

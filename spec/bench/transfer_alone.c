@@ -47,7 +47,7 @@ static bool call(struct transfer_set *set, struct prepared_request *request, con
         transfer_set_step(set, 0.5);
     }
     transfer_set_remove(&transfer);
-    bool started = transfer_status(&transfer) == 204 && transfer_is_complete(&transfer);
+    bool started = transfer_status(&transfer) == 204 && transfer.code == CURLE_OK;
     transfer_free(&transfer);
     return started;
 }

@@ -54,7 +54,7 @@ static bool exchange_with(long allocations) {
         transfer_init(&transfers[i], request, &usual);
         transfer_set_add(set, &transfers[i]);
         CHECK(finish_transfer(set, &transfers[i], &peer));
-        bool is_complete = transfer_is_complete(&transfers[i]);
+        bool is_complete = transfers[i].code == CURLE_OK;
         CHECK(!is_complete || transfer_status(&transfers[i]) == 200);
         CHECK(is_complete ||
               (transfers[i].failed_stage != NULL && transfers[i].message[0] != '\0'));
