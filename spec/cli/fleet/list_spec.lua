@@ -90,6 +90,13 @@ describe("autopilot-sync fleet with a list that arrives slowly", function()
     assert.is_true(world.now() - fleet_command.start < 22)
   end)
 
+  it("ends at its deadline, even if the first line came late", function()
+    local world = new_world()
+    local pieces = { later(world, 15, "a.example\n"), later(world, 1e6, "b.example\n") }
+    assert.equal(0, run("--deadline 20", pieces, world).code)
+    assert.near(20, world.now() - fleet_command.start, 0.3)
+  end)
+
   it("does not wait beyond the deadline if no line comes", function()
     for _, pieces in ipairs { { "" }, { "tenant\n" } } do
       local world = new_world()

@@ -22,6 +22,9 @@ local failed, some_failed, interrupted, terminated = 1, 9, 130, 143
 -- has not given the first tenant yet.
 local longest_wait, between_looks = 0.2, 0.05
 
+-- Seconds of the run at least if its first tenant came right before the deadline.
+local shortest_run = 0.001
+
 ---@class autopilot.cli.FleetRun also the options and the context of the command, and the parts that are made of them
 ---@field described autopilot.ClientOptions what the clients of all tenants have in common
 ---@field default autopilot.TokenProvider? of tenants whose line says nothing about signing in
@@ -30,6 +33,7 @@ local longest_wait, between_looks = 0.2, 0.05
 ---@field first autopilot.cli.Tenant|false|nil which was read already
 ---@field started_at number Unix seconds; of a run that is taken up again, when it first began
 ---@field began_at number Unix seconds
+---@field ends number when the command is to end, by the clock of its context; infinity: without `--deadline`
 ---@field since number? Unix seconds; of tenants whose line says nothing about it
 ---@field interrupt_code integer? the exit code after a signal
 ---@field remarks string[] what went wrong with the run as a whole
@@ -100,12 +104,10 @@ end
 --- Reads the first tenant, for which it waits. If neither its line nor the command says how to sign in, the
 -- error is the command's, not the line's.
 local function read_first(self)
-  local context, options = self.context, self.options
-  local ends = context.clock() + (options.deadline or math.huge)
-  local first = self.list:next()
+  local context, first = self.context, self.list:next()
   while first == false do
-    if context.clock() >= ends then
-      cli_options.refuse("the list %s: nothing came before the deadline", options.file)
+    if context.clock() >= self.ends then
+      cli_options.refuse("the list %s: nothing came before the deadline", self.list.file)
     end
     context.sleep(between_looks)
     first = self.list:next()
@@ -181,6 +183,7 @@ local function prepare(self)
   end
   context:report_termination()
   context.has_several = true
+  self.ends = context.clock() + (options.deadline or math.huge)
   self.described = client_of.describe(options, context)
   -- This client is made to check its options.
   local any = merged(self.described, { token = "none", tenant = "any" })
@@ -224,7 +227,7 @@ local function new_fleet(self)
     operation = options.operation,
     concurrency = options.concurrency,
     spread = options.spread,
-    deadline = options.deadline,
+    deadline = options.deadline and math.max(shortest_run, self.ends - context.clock()),
     state = self.state,
     on_event = self.described.on_event,
     clock = context.clock,
@@ -251,8 +254,7 @@ end
 --- Closes the run in the state file if it is finished: the next one with the same state begins anew. It is not finished
 -- if reports could not be written: the next run prints them.
 local function settle_state(self)
-  local deadline = self.options.deadline
-  local is_cut_off = self.interrupt_code or (deadline and self.fleet.summary.elapsed >= deadline)
+  local is_cut_off = self.interrupt_code or self.context.clock() >= self.ends
   if self.state and not (is_cut_off or self.list.failure or self.output.lost) then
     self.state:finish()
   end
