@@ -114,6 +114,26 @@ describe("an interrupt of the user", function()
     assert.equal(expected, output_of(script, "2>/dev/null"))
   end)
 
+  it("may be SIGTERM while a named pipe is opened, which nothing writes into", function()
+    local script = [[
+      local core = require "autopilot.core"
+      core.pass_on_termination()
+      os.execute("mkfifo " .. arg[1])
+      local later = "(sleep 0.3; kill -TERM %d; sleep 20; timeout 1 sh -c ': >%s')"
+      os.execute(later:format(core.process_id(), arg[1]) .. " >/dev/null 2>&1 &")
+      local began = core.clock()
+      local done, message = pcall(function()
+        io.open(arg[1], "rb")
+        for _ = 1, 100 do core.sleep(0.1) end -- where LuaJIT notices it
+      end)
+      print(done, message:match "interrupted!$", core.clock() - began < 15)
+    ]]
+    local folder, remove = files.folder()
+    local output = output_of(script, "2>/dev/null", folder .. "/pipe")
+    remove()
+    assert.equal("false\tinterrupted!\ttrue\n0\n", output)
+  end)
+
   it("cuts a wait short", function()
     core.note_interrupt()
     local began = core.clock()

@@ -234,8 +234,8 @@ static void pass_on_termination(int number) {
 }
 
 bool platform_pass_on_termination(void) {
-    struct sigaction action = {.sa_handler = pass_on_termination,
-                               .sa_flags = SA_RESTART | (int)SA_RESETHAND};
+    /* Without SA_RESTART: opening a named pipe, which waits for its other end, ends too. */
+    struct sigaction action = {.sa_handler = pass_on_termination, .sa_flags = (int)SA_RESETHAND};
     struct sigaction interpreter;
     platform_release_interrupt();
     return sigaction(SIGINT, NULL, &interpreter) == 0 && interpreter.sa_handler != SIG_DFL &&
