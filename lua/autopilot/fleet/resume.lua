@@ -59,9 +59,10 @@ return function(fleet, task, given)
   task.before_post = function()
     return state:note_posting(task.key, client.memory.newest_trigger or nil)
   end
-  if not asked_at or asked_at > fleet.now() then
+  if not asked_at then
     return nil
   end
+  asked_at = math.min(asked_at, fleet.now()) -- the clock may have been set back since
   local call = Call.new(client, name)
   call.deadline = task.deadline
   local found, answer = record.read(call), nil
