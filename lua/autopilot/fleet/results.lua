@@ -35,18 +35,14 @@ end
 
 --- Whether all reports have been taken.
 function Results:is_empty()
-  return self.last == 0
+  return self.first > self.last
 end
 
 --- Takes the oldest report out of the queue, and returns its tenant and it; nil when it is empty.
 function Results:take()
-  local first = self.first
-  local entry = self[first]
+  local entry = self[self.first]
   if entry then
-    self[first], self.first = nil, first + 1
-    if first == self.last then
-      self.first, self.last = 1, 0
-    end
+    self[self.first], self.first = nil, self.first + 1
     return entry[1], entry[2]
   end
 end

@@ -34,6 +34,7 @@ local shortest_run = 0.001
 ---@field started_at number Unix seconds; of a run that is taken up again, when it first began
 ---@field began_at number Unix seconds
 ---@field ends number when the command is to end, by the clock of its context; infinity: without `--deadline`
+---@field time_left number? seconds for the fleet until then
 ---@field since number? Unix seconds; of tenants whose line says nothing about it
 ---@field interrupt_code integer? the exit code after a signal
 ---@field remarks string[] what went wrong with the run as a whole
@@ -213,6 +214,7 @@ end
 
 local function new_fleet(self)
   local context, options = self.context, self.options
+  self.time_left = options.deadline and math.max(shortest_run, self.ends - context.clock())
   local fleet = (context.fleet or require "autopilot.fleet") {
     tenants = function()
       return next_tenant(self)
@@ -227,7 +229,7 @@ local function new_fleet(self)
     operation = options.operation,
     concurrency = options.concurrency,
     spread = options.spread,
-    deadline = options.deadline and math.max(shortest_run, self.ends - context.clock()),
+    deadline = self.time_left,
     state = self.state,
     on_event = self.described.on_event,
     clock = context.clock,
@@ -254,7 +256,8 @@ end
 --- Closes the run in the state file if it is finished: the next one with the same state begins anew. It is not finished
 -- if reports could not be written: the next run prints them.
 local function settle_state(self)
-  local is_cut_off = self.interrupt_code or self.context.clock() >= self.ends
+  local deadline = self.time_left
+  local is_cut_off = self.interrupt_code or (deadline and self.fleet.summary.elapsed >= deadline)
   if self.state and not (is_cut_off or self.list.failure or self.output.lost) then
     self.state:finish()
   end
