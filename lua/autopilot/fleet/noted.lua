@@ -57,11 +57,6 @@ function noted.restore(fields)
   if type(fields) ~= "table" or type(fields.ok) ~= "boolean" then
     return nil
   end
-  for field, value in pairs(fields) do
-    if value == json.null then
-      fields[field] = nil
-    end
-  end
   fields.operation, fields.recalled = fields.operation or "operation", true
   return report.new(fields)
 end
