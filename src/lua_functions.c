@@ -20,8 +20,30 @@ static int clock_seconds(lua_State *L) {
     return 1;
 }
 
+/* The hook of the main thread, with which an interpreter ends a program at Ctrl-C. Lua 5.1 does not
+ * tell which thread is the main one; in LuaJIT all threads have the same hook. */
+static lua_Hook main_hook(lua_State *L) {
+#ifdef LUA_RIDX_MAINTHREAD
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+    lua_Hook hook = lua_gethook(lua_tothread(L, -1));
+    lua_pop(L, 1);
+    return hook;
+#else
+    return lua_gethook(L);
+#endif
+}
+
+/* A signal ends the sleep only if it is to end the program: whoever sleeps until a request is
+ * allowed would send it too early. */
 static int sleep_seconds(lua_State *L) {
-    platform_sleep(luaL_checknumber(L, 1));
+    lua_Hook hook = main_hook(L);
+    double left = platform_sleep(luaL_checknumber(L, 1));
+    while (left > 0 && main_hook(L) == hook && platform_interruption() == PLATFORM_NONE) {
+        left = platform_sleep(left);
+    }
+    if (main_hook(L) != hook && lua_gethook(L) != main_hook(L)) {
+        return luaL_error(L, "interrupted!"); /* the hook does not reach this coroutine */
+    }
     return 0;
 }
 

@@ -26,8 +26,9 @@ double platform_now(void);
 /* Seconds on a clock that never jumps; only differences have a meaning. */
 double platform_clock(void);
 
-/* Waits; returns early when a signal arrives, so that an interpreter can act on it. */
-void platform_sleep(double seconds);
+/* Waits; returns early when a signal arrives. Returns the seconds that are left then, or 0 to give
+ * an interpreter the time to act on it. */
+double platform_sleep(double seconds);
 
 /* The number of this process. After a fork, objects with sockets of the parent are not used. */
 long platform_process_id(void);

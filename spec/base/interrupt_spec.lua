@@ -3,6 +3,7 @@
 local core = require "autopilot.core"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
+local preloaded = require "support.preloaded"
 local shell = require "autopilot.cli.emulate.shell"
 
 -- Not by os.execute, which ignores interrupts while it runs.
@@ -55,6 +56,24 @@ describe("an interrupt of the user", function()
     local output = output_of(script, "2>&1")
     assert.is_nil(output:find "went on")
     assert.truthy(output:find "interrupted!") -- what the interpreter itself makes of it
+  end)
+
+  it("ends a sleep in a coroutine, and what would follow it there", function()
+    if _VERSION == "Lua 5.1" and not rawget(_G, "jit") then
+      return -- does not let a coroutine know
+    end
+    local script = [[
+      local core = require "autopilot.core"
+      local form = "(sleep 0.2; kill -INT %d) >/dev/null 2>&1 &"
+      os.execute(form:format(core.process_id()))
+      coroutine.wrap(function()
+        core.sleep(60)
+        print "went on"
+      end)()
+    ]]
+    local output = output_of(script, "2>&1")
+    assert.is_nil(output:find "went on")
+    assert.truthy(output:find "interrupted!")
   end)
 
   it("ends the process when it is the second", function()
@@ -164,5 +183,30 @@ describe("core.file_kind", function()
     assert.same({ "link" }, { core.file_kind(folder .. "/link") })
     assert.same({ "file", 12345 }, { kind_and_size(folder .. "/link", true) })
     remove()
+  end)
+end)
+
+describe("a sleep", function()
+  it("lasts as long as it is to, though signals arrive that a program handles", function()
+    local folder, library = preloaded.build [[
+      #include <signal.h>
+      #include <sys/time.h>
+      static void handle(int number) {}
+      __attribute__((constructor)) static void start(void) {
+          struct sigaction action = {.sa_handler = handle};
+          struct itimerval often = {{0, 20000}, {0, 20000}};
+          sigaction(SIGALRM, &action, NULL);
+          setitimer(ITIMER_REAL, &often, NULL);
+      }
+    ]]
+    local program = [[
+      local core = require "autopilot.core"
+      local began = core.clock()
+      core.sleep(0.3)
+      print(core.clock() - began >= 0.3)
+    ]]
+    local output = preloaded.run({ LD_PRELOAD = library }, program)
+    preloaded.remove(folder)
+    assert.equal("true\n", output)
   end)
 end)

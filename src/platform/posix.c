@@ -50,14 +50,17 @@ double platform_clock(void) {
 #endif
 }
 
-void platform_sleep(double seconds) {
+double platform_sleep(double seconds) {
     const double longest = 1e8; /* three years; keeps the conversion inside time_t everywhere */
-    if (seconds > 0) {          /* and not NaN */
-        double limited = seconds < longest ? seconds : longest;
-        struct timespec duration = {.tv_sec = (time_t)limited};
-        duration.tv_nsec = (long)((limited - (double)duration.tv_sec) * 1e9);
-        nanosleep(&duration, NULL);
+    struct timespec duration, left = {.tv_sec = 0};
+    if (!(seconds > 0)) { /* or NaN */
+        return 0;
     }
+    double limited = seconds < longest ? seconds : longest;
+    duration.tv_sec = (time_t)limited;
+    duration.tv_nsec = (long)((limited - (double)duration.tv_sec) * 1e9);
+    nanosleep(&duration, &left);
+    return (double)left.tv_sec + (double)left.tv_nsec / 1e9;
 }
 
 long platform_process_id(void) {

@@ -46,7 +46,7 @@ static BOOL WINAPI count_interrupt(DWORD event) {
     return FALSE;
 }
 
-void platform_sleep(double seconds) {
+double platform_sleep(double seconds) {
     const double longest_slice = 0.05;
     const LONG before = interrupts;
     const double end = platform_clock() + seconds;
@@ -55,6 +55,7 @@ void platform_sleep(double seconds) {
         Sleep((DWORD)((left < longest_slice ? left : longest_slice) * 1e3 + 0.999));
     }
     SetConsoleCtrlHandler(count_interrupt, FALSE);
+    return 0; /* whatever the interpreter makes of an interrupt, it does so a little later */
 }
 
 long platform_process_id(void) {

@@ -8,7 +8,7 @@
 ---@field clock fun(): number seconds that never jump
 ---@field random fun(): number in [0, 1)
 ---@field uuid fun(): string a UUID of version 4 (RFC 9562)
----@field sleep fun(seconds: number) returns early when a signal arrives
+---@field sleep fun(seconds: number) returns early when a signal is to end the program
 ---@field process_id fun(): integer a number that changes with a fork
 --- Columns of the terminal on standard error; 0 when unknown; nil when it is not a terminal.
 ---@field terminal_width fun(): integer?
