@@ -15,6 +15,6 @@ set -eu
 
 "$@"
 
-# Only a sync that is triggered from now on includes all of the import. If the service accepts none yet, because
-# the last one was less than ten minutes ago, `ensure` waits.
-exec autopilot-sync ensure --since "$(date +%s)" --deadline 3600
+# Only a sync that is triggered from now on includes all of the import, and without --since no other counts. If the
+# service accepts none yet, because the last one was less than ten minutes ago, `ensure` waits.
+exec autopilot-sync ensure --deadline 3600
