@@ -35,9 +35,12 @@ static const char *version_text(long version) {
 }
 
 /* Pushes the table of headers. Repeated ones are joined, which RFC 9110 section 5.2 allows for
- * every header that this library reads. */
+ * every header that this library reads. Those behind the first 8 KiB are left out, so that not even
+ * thousands of them take long. */
 static void push_headers(lua_State *L, const struct response_head *head) {
+    const size_t longest_joined = 8192;
     struct header_field field;
+    size_t length = 0;
     lua_createtable(L, 0, 16);
     int table = lua_gettop(L);
     for (size_t position = 0; response_head_next(head, &position, &field);) {
@@ -47,7 +50,7 @@ static void push_headers(lua_State *L, const struct response_head *head) {
         if (lua_isnil(L, -1)) {
             lua_pop(L, 1);
             lua_pushlstring(L, field.value, field.value_length);
-        } else {
+        } else if (lua_tolstring(L, -1, &length) != NULL && length < longest_joined) {
             lua_pushliteral(L, ", ");
             lua_pushlstring(L, field.value, field.value_length);
             lua_concat(L, 3);

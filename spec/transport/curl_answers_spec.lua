@@ -78,6 +78,14 @@ describe("an answer over HTTP/1.1", function()
       assert.are.equal(joined, outcome.response.headers["www-authenticate"])
     end)
 
+    it("joins no more than 8 KiB of repeated ones: each one more would be a copy of all", function()
+      local many = ("a: b\r\n"):rep(10000)
+      local outcome = answer("HTTP/1.1 204 X\r\n" .. many .. "Other: x\r\n\r\n")
+      local length = #outcome.response.headers["a"]
+      assert.is_true(length >= 8192 and length < 8200, length)
+      assert.are.equal("x", outcome.response.headers["other"])
+    end)
+
     it("joins folded lines by a space", function()
       local outcome =
         answer "HTTP/1.1 204 X\r\nClaims: one,\r\n  two\r\n\tthree  \r\nOther: x\r\n\r\n"
