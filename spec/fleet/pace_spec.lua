@@ -230,6 +230,28 @@ describe("a fleet with an unreachable authority", function()
     end
   end)
 
+  it("asks less often for a tenant whose requests all fail, and reports the answer", function()
+    local w, asked_at = world.new(), {}
+    w.serve = function()
+      asked_at[#asked_at + 1] = w.time
+      return { status = 500, headers = { ["request-id"] = "r" .. #asked_at }, body = "" }
+    end
+    local retry = autopilot.retry.policy { attempts = 8, jitter = "none" }
+    local client = { token = "token-t1", retry = retry }
+    local fleet = w:fleet { tenants = { "t1" }, client = client }
+    local report = world.collect(fleet).t1
+    assert.are.same({ "unavailable", 500, "r8", "attempts" }, {
+      report.outcome,
+      report.status,
+      report.request_id,
+      report.gave_up,
+    })
+    assert.are.equal(8, #asked_at)
+    for number = 6, 8 do
+      assert.is_true(asked_at[number] - asked_at[number - 1] >= 30)
+    end
+  end)
+
   it("stops asking for a tenant whose requests all fail", function()
     local w = world.new()
     local serve, asked = w.serve, 0

@@ -5,7 +5,6 @@ local kept_back_by = {
   CANCELLED = true,
   CLOSED = true,
   DEADLINE = true,
-  TENANT_CIRCUIT_OPEN = true,
   LEASE_ENDED = true,
   CURLE_FAILED_INIT = true,
   PHASE = true,

@@ -138,13 +138,11 @@ end
 
 --- Waits for a place. Called in the task's coroutine. `Gates:leave` is to be called in every case
 -- afterwards.
----@return "CIRCUIT_OPEN"|"TENANT_CIRCUIT_OPEN"|"DEADLINE"|nil refusal nil: the task has a place. DEADLINE: the
+---@return "CIRCUIT_OPEN"|"DEADLINE"|nil refusal nil: the task has a place. DEADLINE: the
 --- deadline has passed, or something else has woken the task
 function Gate:enter(task, now, deadline)
   local gates, queue = self.gates, self.queue
-  if task.circuit and now < task.circuit.retry_at then
-    return "TENANT_CIRCUIT_OPEN"
-  elseif queue.count == 0 then
+  if queue.count == 0 then
     local is_decided, refusal = decide(self, task, now)
     if is_decided then
       return refusal

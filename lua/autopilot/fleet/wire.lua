@@ -30,7 +30,6 @@ local messages = {
   DEADLINE = "the deadline passed before the request could be sent",
   CANCELLED = "the run was cancelled before the request could be sent",
   CIRCUIT_OPEN = "not sent, because the host has answered nothing for a while",
-  TENANT_CIRCUIT_OPEN = "this tenant's last requests have all failed, and it is given a rest",
   LEASE_ENDED = "another machine may have taken this tenant over",
   CLOSED = "the fleet that this client belongs to is not running",
 }
@@ -49,7 +48,11 @@ local function enter(self, gate, task, total)
   if not task.knows_deadline then
     limit = math.min(limit, asked_at + total) -- `total` may be what is left to an operation's deadline
   end
-  local refusal = gate:enter(task, asked_at, limit)
+  local rest_until = task.circuit and task.circuit.retry_at or asked_at
+  if rest_until > asked_at then -- this tenant's last requests have all failed
+    coroutine.yield(math.min(rest_until, limit))
+  end
+  local refusal = gate:enter(task, self.options.clock(), limit)
   local sent_at = self.options.clock()
   local left = math.min(total, limit - sent_at)
   if not refusal and left > 0 and not self.is_cancelled then
