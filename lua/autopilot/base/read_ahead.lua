@@ -9,32 +9,26 @@ local compile = loadstring or load -- luacheck: ignore 113 (Lua 5.1 compiles a t
 -- Bytes that one call reads: more than any module has. A read of this size takes half the time of a read of `*a`.
 local longest = 65536
 
---- The text of a module's file, and the file's path. Nil when none of the places has one, or it is empty or too long.
-local function read_module(name, places)
-  local relative = name:gsub("%.", "/")
-  for _, place in ipairs(places) do
-    local path = place.before .. relative .. place.behind
-    local file = io.open(path, "rb")
-    if file then
-      local text = file:read(longest)
-      file:close()
-      return text and #text < longest and text or nil, path
-    end
+--- The text of a module's file, and the file's path. Nil when there is no file, or it is empty or too long; and in Lua
+-- 5.1, which cannot tell where a module's file is.
+local function read_module(name)
+  local path = package.searchpath and package.searchpath(name, package.path)
+  local file = path and io.open(path, "rb")
+  if file then
+    local text = file:read(longest)
+    file:close()
+    return text and #text < longest and text or nil, path
   end
 end
 
---- Reads modules of this library, for a later `require`. Raises what `require` raises for a module that does
--- not exist.
+--- Reads modules of this library, for a later `require`; loads those whose texts cannot be read. Raises what `require`
+-- raises for a module that does not exist.
 ---@param names string without `autopilot.`, with blanks between them
 return function(names)
-  local places = {}
-  for before, behind in package.path:gmatch "([^;?]*)%?([^;?]*)" do
-    places[#places + 1] = { before = before, behind = behind }
-  end
   for short in names:gmatch "%S+" do
     local name = "autopilot." .. short
     if not package.loaded[name] and not package.preload[name] then
-      local text, path = read_module(name, places)
+      local text, path = read_module(name)
       if text then
         package.preload[name] = function(...)
           return assert(compile(text, "@" .. path))(...)
