@@ -56,23 +56,19 @@ local function close_when_idle(self)
       if not is_idle or self.set:step() > 0 or self.set:is_due() then
         close_when_idle(self)
       else
-        self.set:close()
-        self.set = nil
+        curl.close_set(self)
       end
     end)
 end
 
 function Polling:add(prepared, attempt)
-  if not self.set then
-    local set, failure = curl.transfer_set { concurrency = usual_concurrency }
-    if not set then
-      return nil, failure
-    end
-    self.set = set
+  local set, failure = curl.set_of(self, { concurrency = usual_concurrency })
+  if not set then
+    return nil, failure
   end
   self.last_use = core.clock()
   close_when_idle(self)
-  return self.set:add(prepared, attempt)
+  return set:add(prepared, attempt)
 end
 
 function Polling:take()

@@ -105,31 +105,23 @@ function curl.unsent(name, message)
   }
 end
 
---- Makes a set of transfers. Newer libcurls (seen with 8.21) need descriptors for one.
+--- The transfer set of a drive (its field `set`), made when it is first needed. Sockets from before a fork are not used
+-- after it.
 ---@param given { concurrency: integer?, unacknowledged: number? }? `unacknowledged`: seconds after which the system
 --- closes a connection over which it cannot deliver a request
 ---@return any? set
 ---@return autopilot.NetworkFailure? failure
-function curl.transfer_set(given)
-  local is_made, set = pcall(core.transfer_set, given)
-  if is_made then
-    return set
-  end
-  return nil, curl.unsent("CURLE_FAILED_INIT", set)
-end
-
---- The transfer set of a drive (its field `set`), made when it is first needed. Sockets from before a fork are not used
--- after it.
----@param given table? as for `transfer_set`
----@return any? set
----@return autopilot.NetworkFailure? failure
 function curl.set_of(drive, given)
-  local process, failure = core.process_id(), nil
+  local process = core.process_id()
   if not drive.set or drive.process ~= process then
-    drive.set, failure = curl.transfer_set(given)
-    drive.process = process
+    -- Newer libcurls (seen with 8.21) need descriptors for a set.
+    local is_made, set = pcall(core.transfer_set, given)
+    if not is_made then
+      return nil, curl.unsent("CURLE_FAILED_INIT", set)
+    end
+    drive.set, drive.process = set, process
   end
-  return drive.set, failure
+  return drive.set
 end
 
 --- Closes a drive's connections. It may be used again; it then opens new ones.
