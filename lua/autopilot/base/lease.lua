@@ -33,13 +33,14 @@ Leases.__index = Leases
 -- disappears.
 local held_here = setmetatable({}, { __mode = "v" })
 
--- The coroutine that took a lease. Weak, so that a coroutine that is never resumed can be collected.
+-- The coroutine that took a lease; false: it was taken outside of all coroutines. Weak, so that a coroutine that is
+-- never resumed can be collected.
 local owners = setmetatable({}, { __mode = "kv" })
 
---- The running coroutine; nil outside of all coroutines.
+--- The running coroutine; false outside of all coroutines.
 local function current_thread()
   local thread, is_main = coroutine.running()
-  return not is_main and thread or nil
+  return not is_main and thread or false
 end
 
 --- Returns a function that calls a store in a table of this process, in which nothing expires.
@@ -90,13 +91,11 @@ end
 ---@return autopilot.Lease? lease
 ---@return string? message `exists` if it is held, else why the store failed
 function Leases:take(key, seconds)
-  local thread = current_thread()
   local lease = setmetatable({
     leases = self,
     key = key,
     id = core.uuid(),
     began = self.clock(),
-    is_of_main = thread == nil, -- taken outside of all coroutines
     renewals = 0,
     waiting = 0, -- coroutines of this process that wait for it
     polls = 0, -- how often they have polled it
@@ -106,7 +105,7 @@ function Leases:take(key, seconds)
   if not added then
     return nil, message or "exists"
   end
-  held_here[lease.id], owners[lease] = lease, thread
+  held_here[lease.id], owners[lease] = lease, current_thread()
   return lease
 end
 
@@ -156,11 +155,9 @@ end
 -- `stuck`: it has ended without releasing the lease.
 local function state_of_holder(lease)
   local owner = lease and owners[lease]
-  if lease and lease.is_of_main then
-    return "inside"
-  elseif not owner then
+  if owner == nil then
     return "stuck"
-  elseif owner == current_thread() or coroutine.status(owner) == "normal" then
+  elseif not owner or owner == current_thread() or coroutine.status(owner) == "normal" then
     return "inside"
   end
   -- Not coroutine.status: in OpenResty it returns `dead` for the coroutines of other requests.
@@ -269,9 +266,8 @@ end
 --- Waits until the present holder no longer has the lease.
 ---@param given { sleep: fun(seconds: number)?, now: (fun(): number)?, seconds: number } `seconds` after which to stop
 -- waiting, and the functions for it; by default the system's sleep, which blocks, and its steady clock
----@return "over"|"late"|"inside"|"stuck" how `over`: the lease is free, or another has it. `late`: the time for
--- waiting has passed. `inside`: the holder waits for the caller to return. `stuck`: the holder did not
--- continue, and its lease was deleted
+---@return "over"|"late"|"inside" how `over`: the lease is free, or another has it; a lease whose holder did not continue
+-- was deleted. `late`: the time for waiting has passed. `inside`: the holder waits for the caller to return
 ---@return autopilot.SeenLease? seen the lease that was waited for; nil when it was free already
 function Leases:wait(key, given)
   local seen = {}
@@ -290,6 +286,7 @@ function Leases:wait(key, given)
   end
   if how == "stuck" then
     self.call("delete_if", key, lease and lease.value or seen.value)
+    how = "over"
   end
   return how, seen
 end

@@ -91,7 +91,7 @@ return function(leases, key, ask, fetch, known)
     end
     if how == "late" and (not is_shared or time_left(ask) <= 0) then
       return nil, "the deadline passed while another was fetching the token"
-    elseif how ~= "over" and how ~= "stuck" then -- this call has the lease, or waiting is useless
+    elseif how ~= "over" then -- this call has the lease, or waiting is useless
       return run(fetch, ask, lease)
     end
     local results = not is_shared and seen and seen.lease and seen.lease.result
