@@ -41,6 +41,7 @@ describe("autopilot.transport.scripted", function()
       headers = {},
       body = "",
       http_version = "1.1",
+      intermediary = false,
       timings = { name_lookup = 0, connect = 0, tls = 0, first_byte = 0, total = 0 },
     }, (scripted { { status = 204 } }(request())))
     local response = scripted {
@@ -58,6 +59,7 @@ describe("autopilot.transport.scripted", function()
       headers = { ["retry-after"] = "5", vary = "a, b", date = "today" },
       body = "{}",
       http_version = "2",
+      intermediary = false,
       timings = { name_lookup = 0, connect = 0, tls = 0, first_byte = 0, total = 0.25 },
       sends = 2,
     }, response)

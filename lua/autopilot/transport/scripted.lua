@@ -52,7 +52,8 @@ local response_rules = {
   body = { type = "string", default = "" },
   http_version = { type = "string", default = "1.1" },
   sends = sends,
-  intermediary = { type = "boolean" },
+  -- An answer counts as Graph's by default, so that it need not have Graph's headers.
+  intermediary = { type = "boolean", default = false },
   timings = { type = "table", fields = timings },
 }
 
@@ -128,9 +129,6 @@ local function normalise(where, answer, level)
   return checked
 end
 
--- An answer counts as Graph's by default, so that it need not have Graph's headers.
-local of_graph = { __index = { intermediary = false } }
-
 local function answer_request(script, request)
   local requests, entries = script.transport.requests, script.entries
   requests[#requests + 1] = copy(request)
@@ -150,7 +148,7 @@ local function answer_request(script, request)
   if entry.network then
     return nil, copy(entry.network)
   end
-  return setmetatable(copy(entry), of_graph)
+  return copy(entry)
 end
 
 --- Makes a transport that answers from a list. With `last = "repeat"` the last answer is given for ever; else one
