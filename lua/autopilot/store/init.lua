@@ -23,15 +23,6 @@ local addresses = {
 
 local store = {}
 
---- What is wrong with a text that `store.open` does not know, or nil.
-local function complaint_about(text, scheme)
-  local address = addresses[text:lower()] or text:match "^[%w.-]+:%d+$" and "redis://" .. text
-  if scheme or (address and not core.file_kind(text)) then
-    local instead = address and ": write " .. address or ""
-    return "must be a file, redis[s]://… or postgresql://…" .. instead
-  end
-end
-
 --- Makes a store from a text, as the command's `--store` accepts it. Nothing is opened before it is first used.
 -- Raises at the caller for an address that it does not know.
 ---@param text string `redis[s]://…`, `postgresql://…`, or the name of an SQLite file
@@ -43,9 +34,11 @@ function store.open(text)
   elseif scheme == "postgresql" or scheme == "postgres" then
     return store.sql { driver = "PostgreSQL", database = text }
   end
-  local complaint = complaint_about(text, scheme)
-  if complaint then
-    error("autopilot.store.open: " .. complaint, 2)
+  local address = addresses[text:lower()] or text:match "^[%w.-]+:%d+$" and "redis://" .. text
+  if scheme or (address and not core.file_kind(text)) then
+    local instead = address and ": write " .. address or ""
+    local known = "autopilot.store.open: must be a file, redis[s]://… or postgresql://…"
+    error(known .. instead, 2)
   end
   return store.sql { driver = "SQLite3", database = text }
 end

@@ -5,6 +5,8 @@
 
 local contract = require "autopilot.store.contract"
 
+local us = "autopilot.store.shared_dict: "
+
 -- Seconds. The dictionary counts in milliseconds, and keeps a value with a life of 0 for ever.
 local shortest_life, longest_life = 0.001, 30 * 86400
 
@@ -58,30 +60,21 @@ end
 
 local metatable = contract.metatable(methods)
 
---- Why a value is not a dictionary that a store can use, or nil.
-local function complaint_about(dict, name)
-  if name and not dict then
-    return ("nginx has no 'lua_shared_dict %s'"):format((name:sub(1, 80):gsub("%c", "?")))
-  end
-  for _, method in ipairs { "add", "get", "set", "delete" } do
-    if type(dict) ~= "table" or type(dict[method]) ~= "function" then
-      return ("needs the name of a lua_shared_dict, or one (got %s)"):format(type(name or dict))
-    end
-  end
-end
-
 --- Makes a store of a dictionary. Raises at the caller where nginx has no such dictionary.
 ---@param dict string|table its name in nginx's configuration, or `ngx.shared.NAME` itself
 ---@return autopilot.Store
 return function(dict)
-  local name = type(dict) == "string" and dict or nil
-  if name then
-    local ngx = rawget(_G, "ngx")
-    dict = type(ngx) == "table" and ngx.shared and ngx.shared[name]
+  if type(dict) == "string" then
+    local name, ngx = dict:sub(1, 80):gsub("%c", "?"), rawget(_G, "ngx")
+    dict = type(ngx) == "table" and ngx.shared and ngx.shared[dict]
+    if not dict then
+      error(us .. ("nginx has no 'lua_shared_dict %s'"):format(name), 2)
+    end
   end
-  local complaint = complaint_about(dict, name)
-  if complaint then
-    error("autopilot.store.shared_dict: " .. complaint, 2)
+  for _, method in ipairs { "add", "get", "set", "delete" } do
+    if type(dict) ~= "table" or type(dict[method]) ~= "function" then
+      error(us .. ("needs the name of a lua_shared_dict, or one (got %s)"):format(type(dict)), 2)
+    end
   end
   return setmetatable({ dict = dict }, metatable)
 end
