@@ -181,17 +181,13 @@ end
 -- depends on the locale.
 local units = 2 ^ 32
 
---- A time as an exact text, for values that other processes read: `1700000000.2147483648`.
----@param seconds number?
----@return string? text nil for nil
+--- A time as an exact text, for values that other processes read: `1700000000.2147483648`. Nil for nil.
 function dates.to_text(seconds)
   local whole = seconds and floor(seconds)
   return whole and ("%.0f.%.0f"):format(whole, floor((seconds - whole) * units))
 end
 
 --- The time in a text that `dates.to_text` made; nil for anything else.
----@param text any
----@return number? seconds
 function dates.of_text(text)
   local is_short = type(text) == "string" and #text <= 40
   local whole, digits = (is_short and text or ""):match "^(%d+)%.(%d+)$"

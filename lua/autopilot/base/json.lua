@@ -29,7 +29,6 @@ local function current(is_strict, is_new)
 end
 
 --- Reads a JSON text. A byte order mark before it is skipped. Never raises.
----@param text any
 ---@param is_strict boolean? refuses NaN, Infinity and hexadecimal numbers, which lua-cjson reads
 ---@return any value nil when the text is not JSON; null is `json.null`
 ---@return string? message what is wrong with the text
@@ -48,7 +47,6 @@ function json.decode(text, is_strict)
 end
 
 --- Writes a value as JSON: numbers with 14 digits. Never raises.
----@param value any
 ---@return string? text
 ---@return string? message what cannot be written
 function json.encode(value)

@@ -36,7 +36,6 @@ end
 
 --- The claims of a JSON Web Token (RFC 7519), unverified; nil and the reason for anything else. Never
 -- raises.
----@param token any
 ---@return table<string, any>? claims as they stand in the token, without nulls
 ---@return string? message
 local function inspect(token)

@@ -6,10 +6,6 @@
 
 ---@class autopilot.Lru
 ---@field count integer entries in it
----@field package max_entries integer
----@field package entries table<string, table>
----@field package newer table the least recently used entry; the table itself when it is empty
----@field package older table the most recently used entry; the table itself when it is empty
 local Lru = {}
 Lru.__index = Lru
 

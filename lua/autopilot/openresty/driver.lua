@@ -17,8 +17,6 @@ local semaphore = require "ngx.semaphore"
 
 --- Sends the requests of all clients of a worker.
 ---@class autopilot.openresty.Driver
----@field mover autopilot.openresty.Mover
----@field pause_for fun(mover): fun(): string?
 ---@field waiting table<any, autopilot.openresty.Waiter> the light threads that wait, by the keys of their transfers
 ---@field waited number seconds for which steppers or, without one, light threads have waited, while nginx was not too busy
 ---@field stepper table? identifies the present stepper, or the last one

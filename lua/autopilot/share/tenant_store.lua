@@ -37,7 +37,6 @@ local same_time = 0.01
 local result_life = 60
 
 --- Makes a client's access to the shared data of its tenant. Keys contain no secrets.
----@return autopilot.TenantStore
 function TenantStore.new(client, store)
   local key = prefix .. client.base_url:lower() .. ":" .. client.tenant:lower()
   local self = setmetatable({
@@ -185,7 +184,6 @@ local function add_refusal(self, value)
 end
 
 --- Reads the tenant's value, and adds it to what the client knows.
----@return table value the tenant's
 function TenantStore:learn()
   local value, memory = read(self), self.client.memory
   local sync = value.sync

@@ -112,8 +112,6 @@ function Connection:call(act, ...)
 end
 
 --- Prepares an opened connection for use, and closes it if that fails.
----@param close fun(opened: any)
----@param prepare fun(opened: any, ...) raises an error if it fails
 function Connection.ready(opened, close, prepare, ...)
   local is_fine, raised = pcall(prepare, opened, ...)
   if not is_fine then

@@ -34,7 +34,6 @@ end
 
 --- Makes the metatable of a store: its four methods, which check their arguments before they act.
 ---@param methods table<string, fun(self: table, key: string, value: string, ttl: number): any, string?>
----@return table
 function contract.metatable(methods)
   local checked = {}
   for method, act in pairs(methods) do
@@ -47,8 +46,6 @@ function contract.metatable(methods)
 end
 
 --- What is wrong with a store that was given as an option, or nil: the `check` of a rule for options.
----@param store any
----@return string?
 function contract.complaint_about(store)
   if type(store) ~= "table" then
     return "must be like autopilot.store.open 'file.db'"
@@ -61,8 +58,6 @@ function contract.complaint_about(store)
 end
 
 --- Calls a method of a store. Never raises: an error of the store is returned as a message.
----@param store autopilot.Store
----@param method string
 ---@return any result of any type, where the store is not ours
 ---@return string? message `exists`, or why there is no result; the store's own texts are not cleaned
 function contract.call(store, method, ...)

@@ -42,7 +42,6 @@ local function checked(result, message)
 end
 
 --- Runs one statement.
----@param self autopilot.store.Database
 ---@param ... string|number|nil for each `?`
 ---@return any[][] rows as arrays of columns; none unless the statement begins with SELECT, WITH or PRAGMA
 ---@return integer count rows that were changed
@@ -59,7 +58,6 @@ function database.run(self, sql, ...)
   return rows, statement:affected()
 end
 
----@param self autopilot.store.Database
 function database.close(self)
   for _, statement in pairs(self.prepared) do
     pcall(statement.close, statement) -- SQLite keeps its file open until all are closed
@@ -208,7 +206,6 @@ local function table_problem(self, name, form)
 end
 
 --- Creates a table if it is missing. Raises an error if it is there and cannot be used.
----@param self autopilot.store.Database
 ---@param form string its columns
 ---@param check_database fun()? called before it is created
 function database.make_table(self, name, form, check_database)
