@@ -182,6 +182,19 @@ describe("a lease in a store", function()
     assert.is_nil(store:get "key")
   end)
 
+  it("is released after a last renewal that failed, but was written", function()
+    local store = stores.memory { now = now }
+    local set = store.set
+    local lease = assert(shared_leases(store):take("key", 60))
+    function store.set(...)
+      set(...)
+      return nil, "the reply was lost"
+    end
+    lease:renew(60)
+    lease:release()
+    assert.is_nil(store:get "key")
+  end)
+
   it("is released even if the store fails once", function()
     local leases, failures = shared_leases(stores.memory { now = now }), 1
     local call = leases.call

@@ -130,9 +130,11 @@ end
 ---@param result any handed to the waiters of this process
 function Lease:release(result)
   self.result, held_here[self.id] = result, nil
-  local _, message = self.leases.call("delete_if", self.key, self.value)
-  if message then -- a lease that stays blocks others, so the call is repeated once after a failure
-    self.leases.call("delete_if", self.key, self.value)
+  local leases, key = self.leases, self.key
+  if not leases.call("delete_if", key, self.value) then
+    -- A lease that stays blocks others. The store failed, or a renewal that seemed to fail was written.
+    local id, _, value = leases:holder(key)
+    leases.call("delete_if", key, id == self.id and value or self.value)
   end
 end
 
