@@ -136,6 +136,21 @@ describe("autopilot.client: the service's ids for its support", function()
     assert.is_true(select(2, client:sync()).network.timeout)
   end)
 
+  it("come with the usual number of sends, whatever a transport says instead", function()
+    for _, sends in ipairs { "Bearer t", -1, 0 / 0, 1 / 0, 1.5, {} } do
+      local answers = { { status = 204, sends = sends } }
+      local client = virtual_world.new():client {
+        retry = false,
+        recover = false,
+        transport = function()
+          return table.remove(answers), { stage = "send", sends = sends }
+        end,
+      }
+      assert.equal(1, assert(client:sync { force = true }).attempts[1].sends)
+      assert.equal(1, select(2, client:sync { force = true }).attempts[1].sends)
+    end
+  end)
+
   it("reads a header that a transport returns as a number", function()
     local answer
     local client = require("autopilot").client {

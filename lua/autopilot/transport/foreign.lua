@@ -39,6 +39,12 @@ end
 
 local phases = { "name_lookup", "connect", "tls", "first_byte", "total" }
 
+--- How often a request may have been sent, if the function told it right; else nil.
+local function sends_of(told)
+  local sends = told.sends
+  return type(sends) == "number" and sends >= 1 and sends % 1 == 0 and sends or nil
+end
+
 --- A response of our own with all its fields.
 local function completed(response)
   local version, timings, headers = response.http_version, {}, {}
@@ -55,7 +61,7 @@ local function completed(response)
     http_version = is_version and version or nil,
     headers = headers,
     body = response.body or "",
-    sends = response.sends or 1,
+    sends = sends_of(response) or 1,
     intermediary = is_of_intermediary(response),
     timings = timings.total and timings or nil,
   }
@@ -91,7 +97,11 @@ function foreign.prepare(transport, template, user_agent)
     if complaint then
       return nil, nil, complaint
     end
-    return response and completed(response), type(network) == "table" and network or nil
+    local failure = type(network) == "table" and merged(network) or nil
+    if failure then
+      failure.sends = sends_of(failure)
+    end
+    return response and completed(response), failure
   end
 end
 
