@@ -11,7 +11,6 @@ local phase = require "autopilot.openresty.phase" -- first: it tells where there
 
 local answers = require "autopilot.graph.answer"
 local autopilot = require "autopilot"
-local curl = require "autopilot.transport.curl"
 local make_client = require "autopilot.client"
 local merged = require "autopilot.base.merged"
 local ngx = require "ngx"
@@ -86,7 +85,7 @@ end
 
 preset.transport = {
   scripted = autopilot.transport.scripted,
-  curl = { new = worker.transport, rules = curl.rules },
+  curl = { new = worker.transport },
 }
 
 --- Retries a function of the user; between attempts only the light thread sleeps.

@@ -64,7 +64,7 @@ end
 function worker.driver()
   local process = core.process_id()
   if current_process ~= process then
-    current, current_process, retry_at = nil, process, nil
+    current, current_process = nil, process
   end
   if wanted == "thread" and (not current or retry_at and core.clock() >= retry_at) then
     try_thread()
@@ -77,7 +77,7 @@ end
 ---@param name "thread"|"polling"
 function worker.use(name)
   if name ~= wanted then
-    wanted, current, current_process = name, nil, nil
+    wanted, current = name, nil
   end
 end
 

@@ -107,8 +107,7 @@ end
 
 --- The transfer set of a drive (its field `set`), made when it is first needed. Sockets from before a fork are not used
 -- after it.
----@param given { concurrency: integer?, unacknowledged: number? }? `unacknowledged`: seconds after which the system
---- closes a connection over which it cannot deliver a request
+---@param given table? as for `core.transfer_set`
 ---@return any? set
 ---@return autopilot.NetworkFailure? failure
 function curl.set_of(drive, given)
@@ -142,13 +141,10 @@ end
 
 --- The drive that waits for each transfer: nothing else in this thread runs meanwhile.
 ---@class autopilot.BlockingDrive: autopilot.Drive
----@field package set any? its transfer set, and with it the connections
----@field package process integer? the process that made the set
 local Blocking = {}
 Blocking.__index = Blocking
 curl.Blocking = Blocking
 
----@return autopilot.BlockingDrive
 function Blocking.new()
   return setmetatable({}, Blocking)
 end
