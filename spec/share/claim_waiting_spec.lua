@@ -104,6 +104,18 @@ describe("a call that meets another's request", function()
     assert.are.equal(1, #overlap.transport.requests)
   end)
 
+  it("posts itself after a call in the same coroutine that an error ended", function()
+    overlap:serve { started }
+    local task = overlap:spawn(function()
+      local failing = overlap:client { transport = error }
+      assert(not pcall(failing.sync, failing))
+      return overlap:client({ recover = false }):sync()
+    end)
+    overlap:run()
+    assert.are.equal("started", report_of(task).outcome)
+    assert.is_true(task.ended > start + 60 and task.ended < start + 80)
+  end)
+
   it("first checks whether the request of a dead call started a sync", function()
     local posts, reads = 0, 0
     local function send(request)

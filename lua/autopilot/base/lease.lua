@@ -238,6 +238,8 @@ local function poll_until_over(self, key, seen, given)
   local began, clock_began = now(), core.clock()
   local step, slept, renewals, renewed_at = first_step, 0, nil, nil
   while true do
+    -- A lease in a store expires, so that also a holder ends that only seems to wait for this call: an error has ended
+    -- its work, but not its coroutine.
     local how = self.is_shared and "waiting" or state_of_holder(lease)
     if how ~= "waiting" then
       return how
