@@ -233,6 +233,28 @@ describe("a lease in a store", function()
     assert.is_true(time - began > 6.999 and time - began < 7.1)
   end)
 
+  it("is waited for by blocking when an error has ended the work of its holder", function()
+    local leases, kept = shared_leases(stores.memory { now = now }), nil
+    local function hold()
+      kept = assert(leases:take("key", 60)) -- it is known as held here until it is collected
+      error "its own"
+    end
+    local holder, sleep_of_system = coroutine.create(hold), core.sleep
+    finally(function()
+      core.sleep = sleep_of_system
+    end)
+    function core.sleep(seconds)
+      time = time + seconds
+    end
+    for _, act in pairs { pcall = pcall, resume = coroutine.resume } do
+      local began = time
+      act(act == pcall and hold or holder)
+      assert.equal("over", (leases:wait("key", { now = now, seconds = 100 })))
+      assert.is_true(time - began > 59 and time - began < 61)
+      assert.is_table(kept)
+    end
+  end)
+
   it("is not waited for when waiting would block its holder", function()
     local leases = shared_leases(stores.memory { now = now })
     local holder = coroutine.create(function()

@@ -256,10 +256,16 @@ local function poll_until_over(self, key, seen, given)
       left = math.min(left, renewed_at + lease.seconds - passed)
     end
     local took = left > 0 and let_run(lease, sleep, math.min(step, left))
-    if not took then
-      return self.is_shared and "late" or "stuck"
+    if not took and not self.is_shared then
+      return "stuck"
+    elseif not took then
+      local owner = owners[lease]
+      if owner and coroutine.status(owner) == "suspended" then
+        return "late"
+      end
+      lease = nil -- an error has ended the holder's work, and its lease expires
     end
-    slept = slept + took
+    slept = slept + (took or 0)
     step = math.min(step * step_growth, longest_step)
     if poll(self, key, seen) then
       return "over"
@@ -271,7 +277,8 @@ end
 ---@param given { sleep: fun(seconds: number)?, now: (fun(): number)?, seconds: number } `seconds` after which to stop
 -- waiting, and the functions for it; by default the system's sleep, which blocks, and its steady clock
 ---@return "over"|"late"|"inside" how `over`: the lease is free, or another has it; a lease whose holder did not continue
--- was deleted. `late`: the time for waiting has passed. `inside`: the holder waits for the caller to return
+-- was deleted. `late`: the time for waiting has passed, or the holder cannot continue while the caller waits.
+-- `inside`: the holder waits for the caller to return
 ---@return autopilot.SeenLease? seen the lease that was waited for; nil when it was free already
 function Leases:wait(key, given)
   local seen = {}
