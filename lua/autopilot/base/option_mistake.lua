@@ -103,16 +103,6 @@ function mistake.type(option, rule, value)
   )
 end
 
---- The limits of a number, for the message about one outside of them.
-function mistake.limit(rule, value)
-  if rule.above and value <= rule.above then
-    return "must be above " .. rule.above
-  elseif rule.min and value < rule.min then
-    return "must be at least " .. rule.min
-  end
-  return "must be at most " .. rule.max
-end
-
 --- An option whose value is of the right type, but not allowed. A text that is a secret, or empty, is not quoted.
 ---@param option string its path
 ---@param complaint string what the value must be

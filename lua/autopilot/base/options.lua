@@ -64,9 +64,12 @@ local function complaint_about(rule, value)
   if rule.one_of and not options.contains(rule.one_of, value) then
     return "must be one of '" .. table.concat(rule.one_of, "', '") .. "'"
   elseif type(value) == "number" then
-    local is_low = value <= (rule.above or -math.huge) or value < (rule.min or -math.huge)
-    if is_low or value > (rule.max or math.huge) then
-      return mistake_of.limit(rule, value)
+    if rule.above and value <= rule.above then
+      return "must be above " .. rule.above
+    elseif rule.min and value < rule.min then
+      return "must be at least " .. rule.min
+    elseif rule.max and value > rule.max then
+      return "must be at most " .. rule.max
     end
   end
   return rule.check and rule.check(value)
