@@ -53,6 +53,13 @@ describe("a table of the most recently used entries", function()
     assert.equal("b a c", keys_in(lru))
   end)
 
+  it("replaces an entry by another with its key, even if it is full", function()
+    local lru, entry = filled(3, "a", "b", "c"), { key = "a" }
+    lru:add(entry)
+    assert.equal("b c a", keys_in(lru))
+    assert.equal(entry, lru:find "a")
+  end)
+
   it("loses a removed entry, and accepts it again", function()
     local lru = filled(3, "a", "b", "c")
     local entry = lru:find "b"

@@ -45,11 +45,11 @@ function Lru:remove(entry)
   self.count = self.count - 1
 end
 
---- Adds an entry; removes the least recently used one where there is no room.
----@param entry table its `key` must not be in this table
+--- Adds an entry in place of the one with its `key`; or else, where there is no room, of the least recently used one.
 function Lru:add(entry)
-  if self.count >= self.max_entries then
-    self:remove(self.newer)
+  local same = self.entries[entry.key]
+  if same or self.count >= self.max_entries then
+    self:remove(same or self.newer)
   end
   self.entries[entry.key] = entry
   self.count = self.count + 1

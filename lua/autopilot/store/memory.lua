@@ -42,10 +42,6 @@ function methods.get(self, key)
 end
 
 function methods.set(self, key, value, ttl)
-  local entry = find(self, key)
-  if entry then
-    self.entries:remove(entry)
-  end
   self.entries:add { key = key, value = value, ttl = ttl, expires = self.now() + ttl }
   return true
 end
