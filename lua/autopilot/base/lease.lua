@@ -276,8 +276,8 @@ end
 --- Waits until the present holder no longer has the lease.
 ---@param given { sleep: fun(seconds: number)?, now: (fun(): number)?, seconds: number } `seconds` after which to stop
 -- waiting, and the functions for it; by default the system's sleep, which blocks, and its steady clock
----@return "over"|"late"|"inside" how `over`: the lease is free, or another has it; a lease whose holder did not continue
--- was deleted. `late`: the time for waiting has passed, or the holder cannot continue while the caller waits.
+---@return "over"|"late"|"inside" how `over`: the lease is free, or another has it, or it was deleted because its holder
+-- did not continue. `late`: the time for waiting has passed, or the holder cannot continue while the caller waits.
 -- `inside`: the holder waits for the caller to return
 ---@return autopilot.SeenLease? seen the lease that was waited for; nil when it was free already
 function Leases:wait(key, given)
