@@ -328,6 +328,40 @@ describe("a fleet", function()
       message
     )
     assert.matches("did you mean 'concurrency'", message)
+    local function nothing() end
+    for _, given in ipairs {
+      { retry_budget = true },
+      { retry_budget = {} },
+      { state = {} },
+      { state = { path = 5 } },
+      { state = { note = nothing, known = nothing } },
+    } do
+      given.tenants, given.client = {}, {}
+      message = select(
+        2,
+        pcall(function()
+          autopilot.fleet(given)
+        end)
+      )
+      assert.matches(
+        "^spec/fleet/fleet_spec.lua:%d+: autopilot.fleet: option '[%w_]+' must",
+        message
+      )
+    end
+  end)
+
+  it("raises a wrong argument of cancel at the caller's line", function()
+    local w = world.new()
+    local fleet = w:fleet { tenants = world.names(1) }
+    fleet:run()
+    local message = select(
+      2,
+      pcall(function()
+        fleet:cancel "soon"
+      end)
+    )
+    assert.matches("^spec/fleet/fleet_spec.lua:%d+: fleet:cancel: 'grace' must be a", message)
+    fleet:cancel(0)
   end)
 
   it("needs few bytes for a sleeping tenant", function()

@@ -290,6 +290,9 @@ end
 ---@param is_rest_read boolean? read the rest of the tenants, which must have an end, and report them too
 function Fleet:cancel(grace, is_rest_read)
   options.check_self("fleet:cancel", self, "is_running")
+  if grace ~= nil and type(grace) ~= "number" then
+    error(("fleet:cancel: 'grace' must be a number (got %s)"):format(type(grace)), 2)
+  end
   if not self.is_running or self.wire.is_cancelled then
     return
   end

@@ -4,6 +4,7 @@ local client_options = require "autopilot.client.options"
 local core = require "autopilot.core"
 local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
+local policies = require "autopilot.retry.policy"
 
 local fleet_options = {}
 
@@ -37,6 +38,18 @@ local name = "autopilot.fleet"
 ---@field now (fun(): number)? Unix seconds
 ---@field random (fun(): number)? in [0, 1)
 
+--- What the option `state` must be; nil when it is that.
+local function state_complaint(value)
+  local is_table = type(value) == "table"
+  local path = is_table and value.path or value
+  if is_table and value.note then
+    local is_whole = options.is_callable(value.known) and options.is_callable(value.cooldown)
+    return not is_whole and "must have the methods 'known', 'cooldown' and 'note'" or nil
+  elseif type(path) ~= "string" or path == "" or path:find("\0", 1, true) then
+    return "must be the name of a file, a table with it as 'path', or an object"
+  end
+end
+
 local operations = { sync = true, ensure = true, status = true, wait = true }
 
 local rules = {
@@ -56,15 +69,13 @@ local rules = {
   arguments = { type = { "table", "function" } },
   spread = { type = "number", default = 0, min = 0 },
   deadline = { type = "number", above = 0 },
-  retry_budget = { type = { "table", "boolean" } },
-  state = {
-    type = { "string", "table" },
+  retry_budget = {
+    type = { "table", "boolean" },
     check = function(value)
-      if value == "" or (type(value) == "string" and value:find("\0", 1, true)) then
-        return "must be the name of a file, or an object"
-      end
+      return value ~= false and policies.budget_complaint(value) or nil
     end,
   },
+  state = { type = { "string", "table" }, check = state_complaint },
   on_event = { type = "function" },
   transport = { type = "function" },
   sleep = { type = "function", default = core.sleep },

@@ -54,8 +54,12 @@ policy.jitters = { "none", "full", "equal" }
 --- the question and the random numbers only, and asking changes nothing.
 ---@field decide fun(self, question: autopilot.RetryQuestion): number?, autopilot.GaveUp?
 
-local function budget_complaint(value)
-  if type(value.available) ~= "function" or type(value.take) ~= "function" then
+--- What a budget must be; nil when it is that.
+function policy.budget_complaint(value)
+  local is_budget = type(value) == "table"
+    and type(value.available) == "function"
+    and type(value.take) == "function"
+  if not is_budget then
     return "must be made by autopilot.retry.budget, or have methods 'available' and 'take'"
   end
 end
@@ -72,7 +76,7 @@ local policy_rules = {
   jitter = { type = "string", default = "full", one_of = policy.jitters },
   max_elapsed = { type = "number", min = 0 },
   max_retry_after = { type = "number", default = 180, min = 0 },
-  budget = { type = "table", check = budget_complaint },
+  budget = { type = "table", check = policy.budget_complaint },
 }
 local default_cap = 30
 

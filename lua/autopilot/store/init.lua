@@ -28,6 +28,9 @@ local store = {}
 ---@param text string `redis[s]://…`, `postgresql://…`, or the name of an SQLite file
 ---@return autopilot.Store
 function store.open(text)
+  if type(text) ~= "string" then
+    error(("autopilot.store.open: needs a string (got %s)"):format(type(text)), 2)
+  end
   local scheme = text:match "^(%a[%w+.-]*)://"
   if scheme == "redis" or scheme == "rediss" then
     return store.redis { url = text }
