@@ -260,7 +260,8 @@ local function end_entry(self, entry)
   note_change(self, entry.hold)
 end
 
---- Returns the report of a tenant that is done in this run; nil if it is not done, or and a message if it is damaged.
+--- Returns the report of a tenant that is done in this run; nil if it is not done; nil and a message if the stored report
+-- is damaged.
 function SharedState:known(key)
   local entry = entry_of(self, key)
   if not entry.written.report then

@@ -123,7 +123,7 @@ end
 ---@param attempt autopilot.TransferAttempt its times are shortened to what is left
 ---@param send fun(wire: autopilot.fleet.Wire, attempt: autopilot.TransferAttempt, prepared: any) may yield and raise
 ---@param prepared any? nil: a transport of the user sends; it may say "not sent" of a request that was
-local function exchange(self, request, attempt, send, prepared)
+local function send_in_turn(self, request, attempt, send, prepared)
   if type(attempt.connect) ~= "number" or type(attempt.total) ~= "number" then
     error("the transport: 'timeout' must have 'connect' and 'total' in seconds", 3)
   end
@@ -159,7 +159,7 @@ end
 
 --- Sends one attempt, as a drive does. One without a token is to a sign-in.
 function Wire:run(prepared, attempt, request)
-  return exchange(self, request, attempt, transfer, prepared)
+  return send_in_turn(self, request, attempt, transfer, prepared)
 end
 
 --- A transport with these `http` options of a client.
@@ -176,7 +176,7 @@ function Wire:wrap(inner)
     local given = request.timeout or {}
     local attempt = type(given) == "table" and merged(default_timeout, given) or {}
     attempt.token = (request.headers or {})["Authorization"]
-    return exchange(self, request, attempt, function()
+    return send_in_turn(self, request, attempt, function()
       local shorter = { connect = attempt.connect, total = attempt.total }
       return inner(merged(request, { timeout = shorter }))
     end)

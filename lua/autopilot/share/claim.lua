@@ -111,7 +111,8 @@ local function new_wait(client)
     -- An answer stored before this attempt is not used for it. If the store cannot be read now, such an
     -- answer could not be recognised later, so none is used.
     may_join = client.shared.value ~= nil,
-    ended_before = before.id, -- the id of that answer's claim: another call may read the record for it later
+    -- The claim of that answer: if another call reads the record for it later, the result is not for this call either.
+    old_claim = before.id,
     looked_at = { [before.told_by or false] = true }, -- ids of claims whose results it has read
     of_askers = 0, -- how many of these depended on the token or the network
     unseen = 0, -- reads in a row that did not return the existing claim
@@ -124,7 +125,7 @@ end
 local function new_result(client, state)
   local stored, looked_at = stored_result(client), state.looked_at
   local writer = stored.told_by or false
-  local is_new = not looked_at[writer] and stored.id ~= state.ended_before
+  local is_new = not looked_at[writer] and stored.id ~= state.old_claim
   looked_at[writer] = true
   local result = is_new and state.may_join and shared_answer.read(stored, client)
   if not (result and state.watched[result.id]) then

@@ -84,7 +84,7 @@ local core = {}
 ---@field discard fun(self, number: integer): boolean gives up a transfer; true when it surely had not begun
 ---@field listen fun(self): string? the path of a socket to connect to, until `accept`; nil when the system refuses
 --- Whether the connection just made was accepted. A byte comes over it when a transfer has finished, or every half a
---- second while one is in flight; the next one after `take` has returned nothing.
+--- second while one is in flight. No further byte comes until `take` has returned nil once.
 ---@field accept fun(self): boolean
 ---@field close fun(self) gives everything up; the collector does that too
 

@@ -77,8 +77,8 @@ local tenant_names = [[
   defaultdomainname defaultdomain primarydomainname primarydomain tenantdomain domainname domain
 ]]
 
--- Names of the tenant's column that show that a list was written for this command: then an unknown field that
--- resembles one of ours is a mistake.
+-- A list with one of these columns was written for this command, not exported from elsewhere: an unknown column that
+-- looks like one of ours is then a typing error.
 local own_tenant_names = { tenant = true, tenantid = true }
 
 local secrets = { secret = true, clientsecret = true, password = true, token = true }
