@@ -15,14 +15,15 @@ describe("a read of the record", function()
     assert.are_not.equal("ticket-4711", transport.requests[2].headers["client-request-id"])
   end)
 
-  it("is made once, without a retry, after a lost answer", function()
-    local client, transport = virtual_world.new():scripted({
-      { network = { stage = "receive" } },
-      { status = 503 },
-    }, { retry = retry.policy { attempts = 10 } })
-    client:sync()
-    assert.equal(2, #transport.requests)
-    assert.is_nil(transport.requests[2].headers["retry-attempt"])
+  it("is repeated as the client's policy says after a lost answer, too", function()
+    for attempts = 1, 3 do
+      local policy = attempts > 1 and retry.policy { attempts = attempts }
+      local answers = { { network = { stage = "receive" } }, { status = 503 }, last = "repeat" }
+      local client, transport = virtual_world.new():scripted(answers, { retry = policy })
+      client:sync()
+      assert.equal(1 + attempts, #transport.requests)
+      assert.is_nil(transport.requests[2].headers["retry-attempt"])
+    end
   end)
 
   it("sends the number of its retries, and takes them from the client's policy", function()

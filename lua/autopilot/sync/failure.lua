@@ -2,8 +2,8 @@
 -- updates what the client knows of the tenant, finds out from the record whether a lost request started a sync, and
 -- makes the report that the retry policy judges.
 --
--- Reading the record after a lost answer is not a retry: it happens once or twice for each attempt that needs it, with
--- every retry policy.
+-- Reading the record after a lost answer is not a retry: it happens for each attempt that needs it, with every retry
+-- policy. The policy says how often a read that fails is repeated.
 --
 -- A "stamp" is the record's time of the last manual trigger. A stamp at or after the time of sending proves
 -- that a sync was triggered since, by us or by another client. A stamp between the time of sending and the
@@ -134,7 +134,7 @@ end
 ---@param is_lost boolean false: the service refused the request, perhaps because an earlier one had started a sync
 local function look(requests, answer, is_lost)
   local client = requests.call.client
-  local read = record.read_once(requests.call)
+  local read = record.read(requests.call)
   if not read.trigger_known then
     -- If only the time of this call was over, another call may read the record.
     requests.is_unread = requests.is_unread and requests.call:time_left() <= 0
