@@ -100,13 +100,14 @@ describe("client:sync over several attempts", function()
 
   it("does not let a last one that was not sent hide one that may have arrived", function()
     for _, first in ipairs { lost, { status = 500 }, { status = 503 } } do
-      local failure = report_of({ first, unsent }, all)
-      assert.equal("interrupted", failure.outcome)
+      local failure, status = report_of({ first, unsent }, all), first.status
+      assert.equal(status and "unavailable" or "interrupted", failure.outcome)
       assert.equal("unknown", failure.delivered)
-      assert.is_nil(failure.answered_by)
+      assert.equal(status, failure.status)
+      assert.equal(status and "service" or nil, failure.answered_by)
       assert.equal("unreachable", failure.attempts[2].outcome)
       assert.equal("no", failure.attempts[2].delivered)
-      assert.is_truthy(failure.hint:find "may have")
+      assert.is_truthy(failure.hint:find(status and "service failed" or "may have"))
     end
   end)
 

@@ -275,15 +275,16 @@ end
 -- ---- All attempts ------------------------------------------------------------------------------------
 
 --- Combines the last attempt's answer with those of earlier attempts. If the last request could not be sent, but an
--- earlier one was delivered, returns the earlier answer; if one may have been, the outcome is `interrupted`.
+-- earlier one got an answer or was delivered, returns what is known of that one; if one may have been delivered, the
+-- outcome is `interrupted`.
 function failure.sum_up(requests, answer)
   -- Not "no" if any request may have arrived.
   answer.delivered = stronger(requests.delivered, answer.joined and answer.delivered or "no")
   local last = requests.last_answer
   if answer.outcome ~= "unreachable" or answer.delivered == "no" then
     return answer
-  elseif last and answer.delivered == "yes" then
-    last.delivered, last.gave_up = "yes", answer.gave_up
+  elseif last and (answer.delivered == "yes" or last.status) then
+    last.delivered, last.gave_up = answer.delivered, answer.gave_up
     return last
   end
   answer.outcome, answer.answered_by, answer.hint = "interrupted", nil, nil
