@@ -304,6 +304,8 @@ describe("an incomplete sign-in", function()
       ["--auth secret --token-file x"] = "--token-file does not go with --auth secret",
       ["--client-secret-file x --certificate y"] = "--certificate does not go with "
         .. "--client-secret-file",
+      ["--refresh-token-file x --client-secret-file y --certificate z"] = "--certificate does not "
+        .. "go with --client-secret-file",
       ["--certificate x --token-file y"] = "--token-file does not go with --certificate",
     } do
       assert.equal(sentence, mistake("sync " .. args, complete))

@@ -97,6 +97,9 @@ end
 -- secret or certificate, if the options or the environment contain one.
 local function find_refresh_token(given, options, context, title)
   local path = options.refresh_token_file
+  if options.certificate and options.client_secret_file then
+    refuse "--certificate does not go with --client-secret-file"
+  end
   local has_secret = options.client_secret_file or context:variable "AZURE_CLIENT_SECRET"
   if options.certificate or (not has_secret and context:find(options, "certificate")) then
     given.certificate = needed("certificate", options, context, title)
