@@ -3,8 +3,10 @@
 -- The option `prompt` shows the person what to do. The refresh token of a sign-in is kept in memory only;
 -- it spares the next sign-in, also to another tenant. How long an access token is kept is left to the cache.
 
+local Leases = require "autopilot.base.lease"
 local authority = require "autopilot.token.authority"
 local core = require "autopilot.core"
+local fetch_once = require "autopilot.token.fetch_once"
 local life = require "autopilot.token.life"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
@@ -120,35 +122,66 @@ local needs_person = {
   login_required = true,
 }
 
-return provider.kind("device_code", rules, function(checked)
-  -- Refresh tokens by authority and tenant, and the newest by the authority alone. They belong to no tenant
-  -- or resource, so the newest is tried for a tenant without its own.
-  local refresh_tokens = {}
+--- The keys of the tenant's own refresh token, and of the newest one of any tenant.
+local function keys_of(place)
+  return place.authority .. " " .. place.tenant, place.authority
+end
 
-  return function(ask)
-    local place = authority.find(checked, ask, fallback)
-    -- Entra sends a refresh token only if this scope is requested.
-    place.scope = place.scope .. " offline_access"
-    local own, any = place.authority .. " " .. place.tenant, place.authority
-    local known, token, expires_in, extra =
-      refresh_tokens[own] or refresh_tokens[any], nil, nil, nil
-    if known then
-      local grant = { grant_type = "refresh_token", refresh_token = known, scope = place.scope }
-      token, expires_in, extra = authority.request(ask, place, grant)
-    end
-    if not known or (not token and needs_person[extra.code]) then
-      -- The refused token is forgotten; one that another tenant has given stays.
-      if refresh_tokens[own] == refresh_tokens[any] then
-        refresh_tokens[any] = nil
-      end
-      refresh_tokens[own] = nil
-      token, expires_in, extra = sign_in(ask, place, checked.prompt)
-    end
+return provider.kind("device_code", rules, function(checked)
+  -- Refresh tokens belong to no tenant or resource, so the newest is tried for a tenant without its own.
+  local refresh_tokens = {}
+  -- One sign-in at a time, because those that wait for it can then use its refresh token.
+  local leases = Leases.new()
+
+  --- Returns a token, and keeps the refresh token that came with it.
+  local function keep(place, token, expires_in, extra)
     if token then
+      local own, any = keys_of(place)
       refresh_tokens[own] = extra.refresh_token or refresh_tokens[own]
       refresh_tokens[any] = refresh_tokens[own]
       extra.refresh_token = nil -- not for the caller
     end
     return token, expires_in, extra
+  end
+
+  --- Requests a token with a refresh token. Returns nil alone if a person has to sign in.
+  local function renew(ask, place)
+    local own, any = keys_of(place)
+    local known = refresh_tokens[own] or refresh_tokens[any]
+    if not known then
+      return nil
+    end
+    local grant = { grant_type = "refresh_token", refresh_token = known, scope = place.scope }
+    local token, expires_in, extra = authority.request(ask, place, grant)
+    if token or not needs_person[extra.code] then
+      return keep(place, token, expires_in, extra)
+    end
+    -- The refused token is forgotten, and no newer one; one that another tenant has given stays.
+    if refresh_tokens[own] == known then
+      refresh_tokens[own] = nil
+      refresh_tokens[any] = refresh_tokens[any] ~= known and refresh_tokens[any] or nil
+    end
+  end
+
+  return function(ask)
+    local place, is_own = authority.find(checked, ask, fallback), false
+    -- Entra sends a refresh token only if this scope is requested.
+    place.scope = place.scope .. " offline_access"
+    local function ask_person(watched)
+      is_own = true
+      return keep(place, provider.results(sign_in, watched, place, checked.prompt))
+    end
+    while true do
+      local token, expires_in, extra = renew(ask, place)
+      if token or extra then
+        return token, expires_in, extra
+      end
+      token, expires_in, extra = fetch_once(leases, place.authority, ask, ask_person)
+      -- The token of another sign-in may be of another tenant, and so may the reason of its failure, unless
+      -- nobody has signed in.
+      if is_own or (not token and (not extra or ends[extra.code])) then
+        return token, expires_in, extra
+      end
+    end
   end
 end)

@@ -48,6 +48,11 @@ local function results_of(ok, ...)
   return nil, raised.message, merged({ is_transient = false }, raised.details)
 end
 
+--- Calls a function, and returns its results; nil, message and details where it has ended the sign-in.
+function provider.results(provide, ...)
+  return results_of(protected_call(provide, ...))
+end
+
 --- Returns the function that makes the providers of one kind from their options. A mistake in the options
 -- raises at its caller's line. A provider reads and sends nothing before it is asked, nor after the deadline; it is
 -- asked with `now`.
@@ -68,7 +73,7 @@ function provider.kind(name, rules, make)
       if ask.deadline and ask.now() >= ask.deadline then
         return nil, "the deadline passed before the token was there", { is_transient = true }
       end
-      return results_of(protected_call(provide, ask))
+      return provider.results(provide, ask)
     end
   end
 end
