@@ -138,6 +138,13 @@ describe("autopilot.token.authority: a token", function()
     end
     assert.is_truthy((read { token_type = "bearer" }))
   end)
+
+  it("is taken from an answer whose error and type are null", function()
+    assert.are.equal(
+      "opaque-token-0123456789",
+      (read { error = cjson.null, token_type = cjson.null })
+    )
+  end)
 end)
 
 describe("autopilot.token.authority: a network", function()

@@ -218,13 +218,19 @@ function endpoint.refusal(answer, clean, now)
     }
 end
 
---- The answer in what a transport returned, which may be the user's own code; nil if there is none.
+--- The answer in what a transport returned, which may be the user's own code; nil if there is none. A field of its
+-- object that is null counts as absent.
 local function read_response(response)
   if type(response) ~= "table" or type(response.status) ~= "number" then
     return nil
   end
   local body, headers = response.body, response.headers
   local object = type(body) == "string" and #body <= longest_answer and json.decode(body)
+  for name, value in pairs(type(object) == "table" and object or {}) do
+    if value == json.null then
+      object[name] = nil
+    end
+  end
   return {
     status = response.status,
     headers = type(headers) == "table" and headers or {},
