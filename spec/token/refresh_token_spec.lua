@@ -123,6 +123,30 @@ describe("autopilot.token.refresh_token", function()
     assert.are.same({ "second", "third" }, saved)
   end)
 
+  it("keeps the newest although a function returns an older one meanwhile", function()
+    local world = token_world.scripted { granted "second", granted(), granted() }
+    local sign_in = provider {
+      refresh_token = function()
+        coroutine.yield()
+        return first
+      end,
+    }
+    local threads = {}
+    for number = 1, 2 do
+      threads[number] = coroutine.create(sign_in)
+      assert(coroutine.resume(threads[number], world.ask))
+    end
+    for number = 1, 2 do
+      assert(select(2, coroutine.resume(threads[number])))
+    end
+    assert.is_truthy((sign_in(world.ask)))
+    local sent = {}
+    for index, form in ipairs(forms_of(world)) do
+      sent[index] = form.refresh_token
+    end
+    assert.are.same({ first, "second", "second" }, sent)
+  end)
+
   it("passes a newer refresh token to the callback again if that could not save it", function()
     local tried, works = {}, false
     local world = token_world.scripted { granted "second", granted(), granted(), granted() }

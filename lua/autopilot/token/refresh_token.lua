@@ -53,8 +53,11 @@ return provider.kind("refresh_token", rules, function(checked)
   --- Returns the refresh token to use. The user's function is called again when the newest token was refused. A token
   -- given as text stays in use, because the refusal may concern one tenant only.
   local function find(ask)
-    if not newest or (newest == refused and type(source) ~= "string") then
-      newest = provider.ask_user("refresh_token", source, ask, check_token)
+    local known = newest
+    if not known or (known == refused and type(source) ~= "string") then
+      local given = provider.ask_user("refresh_token", source, ask, check_token)
+      -- If the function yields, another sign-in may bring a newer one meanwhile.
+      newest = newest == known and given or newest
     end
     return newest
   end
