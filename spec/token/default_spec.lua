@@ -52,7 +52,8 @@ describe("autopilot.token.default", function()
     local function getenv(variable)
       return variable == "AZURE_CLIENT_ID" and "from-environment" or nil
     end
-    default { getenv = getenv, tenant = "contoso", scope = "https://graph.microsoft.us/.default" }
+    local scope = "https://graph.microsoft.us/.default"
+    default { getenv = getenv, tenant = "contoso", scope = scope } {}
     assert.equal("from-environment", made.environment.getenv "AZURE_CLIENT_ID")
     assert.equal(getenv, made.workload_identity.getenv)
     assert.equal(getenv, made.managed_identity.getenv)
@@ -63,7 +64,7 @@ describe("autopilot.token.default", function()
     for _, way in ipairs(ways) do
       assert.equal("https://graph.microsoft.us/.default", made[way].scope)
     end
-    default { getenv = getenv, client_id = "given" }
+    default { getenv = getenv, client_id = "given" } {}
     assert.equal("given", made.managed_identity.client_id)
   end)
 
@@ -71,7 +72,7 @@ describe("autopilot.token.default", function()
     local function getenv(variable)
       return variable ~= "AZURE_TOKEN_CREDENTIALS" and "value of " .. variable or nil
     end
-    default { getenv = getenv }
+    default { getenv = getenv } {}
     assert.is_nil(made.environment.getenv "AZURE_FEDERATED_TOKEN_FILE")
     assert.equal("value of AZURE_CLIENT_SECRET", made.environment.getenv "AZURE_CLIENT_SECRET")
     assert.equal(getenv, made.workload_identity.getenv)
@@ -97,6 +98,20 @@ describe("autopilot.token.default", function()
       assert.is_nil((sign_in {}))
       assert.same(expected, asked)
     end
+  end)
+
+  it("reads the environment when a token is first asked for", function()
+    local selected, reads = nil, 0
+    local sign_in = default {
+      getenv = function(variable)
+        reads = reads + 1
+        return variable == "AZURE_TOKEN_CREDENTIALS" and selected or nil
+      end,
+    }
+    assert.equal(0, reads)
+    selected, probe = "AzureCliCredential", nil
+    assert.is_nil((sign_in {}))
+    assert.same({ "azure_cli" }, asked)
   end)
 
   it("names the valid words for AZURE_TOKEN_CREDENTIALS", function()

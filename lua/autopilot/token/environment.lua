@@ -95,9 +95,9 @@ local must = "AZURE_TOKEN_CREDENTIALS must be dev, prod, or one of EnvironmentCr
 ---@class autopilot.token.DefaultOptions: autopilot.token.EnvironmentOptions
 ---@field client_id string? of the application, or of the machine's identity; default: AZURE_CLIENT_ID
 
--- As in Azure's libraries, the environment variable AZURE_TOKEN_CREDENTIALS limits the ways to those of a group or to
--- one.
-environment.default = provider.kind("default", rules, function(checked)
+--- The provider that asks the ways in turn. As in Azure's libraries, the environment variable AZURE_TOKEN_CREDENTIALS
+-- limits the ways to those of a group or to one.
+local function open_ways(checked)
   local selected = authority.environment(checked) "AZURE_TOKEN_CREDENTIALS"
   local word, given = selected and selected:match("^%s*(.-)%s*$"):lower(), options_of_ways(checked)
   local members, names = {}, {}
@@ -108,12 +108,18 @@ environment.default = provider.kind("default", rules, function(checked)
     end
   end
   if #members == 0 then
-    return function()
-      provider.fail(must:format(provider.cleaner()(selected, 60) or ""))
-    end
+    provider.fail(must:format(provider.cleaner()(selected, 60) or ""))
   end
   -- A single way is asked directly, without the chain's short probe of the metadata service.
   return #members == 1 and members[1] or chain(members, names)
+end
+
+environment.default = provider.kind("default", rules, function(checked)
+  local chosen
+  return function(ask)
+    chosen = chosen or open_ways(checked)
+    return chosen(ask)
+  end
 end)
 
 return environment
