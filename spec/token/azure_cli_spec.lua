@@ -266,6 +266,15 @@ describe("autopilot.token.azure_cli", function()
     assert.are.equal(opaque, token)
   end)
 
+  it("takes the token from a function run that returns no exit code", function()
+    local sign_in = azure_cli {
+      run = function()
+        return printed()
+      end,
+    }
+    assert.are.equal(opaque, (sign_in(world_of().ask)))
+  end)
+
   it("does not run the Azure CLI for a claims challenge, which it cannot answer", function()
     local sign_in, lines = scripted(printed(), 0)
     local token, message = sign_in(world_of({ claims = "{}" }).ask)

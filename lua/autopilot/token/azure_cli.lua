@@ -175,15 +175,14 @@ local function windows_word(text)
   return '"' .. text .. '"'
 end
 
---- Runs `az` by Windows' shell, which removes the outer quotes. Before Lua 5.2 the exit code is guessed from the output.
+--- Runs `az` by Windows' shell, which removes the outer quotes.
 local function run_on_windows(checked, resource, tenant)
   local file = find_on_windows(checked.command)
   if not file then
     return "", 127
   end
   local line = windows_word(file) .. " " .. arguments(windows_word, resource, tenant)
-  local output, code = run_line(windows_word(line .. " <nul 2>&1"))
-  return output, code or (find_answer(output or "") and 0 or 1)
+  return run_line(windows_word(line .. " <nul 2>&1"))
 end
 
 --- Runs `az` by the POSIX shell.
@@ -195,14 +194,14 @@ local function run_on_unix(checked, resource, tenant)
   return (checked.run or run_by_shell)(line)
 end
 
---- Runs `az`. Returns output and exit code.
+--- Runs `az`. Returns output and exit code, which is guessed from the output if it is not known.
 local function run_az(checked, resource, tenant)
   local is_windows = not checked.run and package.config:sub(1, 1) == "\\"
   local run = is_windows and run_on_windows or run_on_unix
   local ok, output, code = protected_call(run, checked, resource, tenant)
   need(ok, "the function run raised an error") -- not repeated: it may quote anything
   need(type(output) == "string", "the Azure CLI could not be run")
-  return output, code
+  return output, code or (find_answer(output) and 0 or 1)
 end
 
 return provider.kind("azure_cli", rules, function(checked)
