@@ -94,8 +94,8 @@ function TenantMemory:known_end()
   return self.known and self.known.triggered_at + interval_of(self) or -math.huge
 end
 
---- The latest sync as far as the client knows. A refusal without Retry-After that no known sync explains shows an
--- unknown one.
+--- The latest sync as far as the client knows. If the service refused a request without Retry-After, and no sync that
+-- the client knows explains it, another client must have started one: it is taken to be as late as the refusal.
 ---@return autopilot.SyncFact?
 function TenantMemory:latest_fact()
   local refused_at = self.refused_at

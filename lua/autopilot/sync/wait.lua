@@ -151,8 +151,8 @@ end
 --- Waits until a sync triggered at or after `since` has completed.
 ---@param call autopilot.Call with a deadline
 ---@param since number? a moment of the client's clock; nil: the last one that was triggered
----@param last_answer table? from just before, to a read or a sync request: is used as the last read's until a read
--- succeeds, and the first read is a second later; nil: the record is read at once
+---@param last_answer table? the answer that the caller has just received: it is reported if no read succeeds, and the
+-- first read waits a second; nil: the record is read at once
 ---@return table answer with outcome `completed`, `sync_failed`, `timed_out` or a read's failure
 function wait.await(call, since, last_answer)
   local client, answer = call.client, nil
