@@ -383,4 +383,21 @@ describe("client:sync refused after an attempt whose answer was lost", function(
     assert.equal("yes", report.delivered)
     assert.equal(2, #report.attempts)
   end)
+
+  it("says that a sync may have been started if the record cannot be read", function()
+    local throttled = { status = 429, headers = { ["Retry-After"] = "20" } }
+    for _, refused in ipairs { { status = 409 }, { status = 429 }, throttled } do
+      local client = virtual_world.new():scripted({
+        lost,
+        { status = 500 },
+        refused,
+        { status = 500 },
+      }, {
+        retry = retry.policy { on = { interrupted = true }, attempts = 2, jitter = "none" },
+      })
+      local failure = select(2, client:sync())
+      assert.equal(refused.status, failure.status)
+      assert.is_truthy(failure.hint:find("may have started", 1, true), failure.hint)
+    end
+  end)
 end)

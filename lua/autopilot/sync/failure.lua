@@ -129,6 +129,9 @@ local function set_outcome(client, answer, name, seconds)
   client:set_retry(answer, seconds)
 end
 
+local hint_of_unread_refusal = "An earlier request, whose answer was lost, may have started a "
+  .. "sync, and the record could not be read: ask for the status before another sync."
+
 --- Reads the record, and changes the answer to what it shows. If it could not be read, and the answer was lost, the
 -- answer's `unread` becomes true. Returns the report for the retry policy; nil: the request started a sync.
 ---@param is_lost boolean false: the service refused the request, perhaps because an earlier one had started a sync
@@ -139,7 +142,9 @@ local function look(requests, answer, is_lost)
     -- If only the time of this call was over, another call may read the record.
     requests.is_unread = requests.is_unread and requests.call:time_left() <= 0
     answer.unread = is_lost or nil
-    if is_lost and answer.outcome == "unavailable" then
+    if not is_lost then
+      answer.hint = hint_of_unread_refusal
+    elseif answer.outcome == "unavailable" then
       answer.hint = "The service failed, and its record could not be read: a sync may have started."
     end
     return answer
