@@ -262,6 +262,33 @@ describe("client:sync after a Retry-After", function()
     assert.equal(1000, failure.retry_after)
   end)
 
+  it("is the time to ask again also where a forced request gets a shorter one", function()
+    for _, status in ipairs { 409, 429, 503 } do
+      local world = virtual_world.new()
+      local client, transport = world:scripted(
+        { with_retry_after(429, "1000"), with_retry_after(status, "5") },
+        { retry = false }
+      )
+      client:sync()
+      local failure = select(2, client:sync { force = true })
+      assert.equal("service", failure.answered_by)
+      assert.equal(1000, failure.retry_after)
+      assert_answered_by_client(world, client, transport, "throttled", failure.retry_at)
+    end
+  end)
+
+  it("is not the time to ask again where a longer cooldown is known", function()
+    local world = virtual_world.new()
+    local client, transport = world:scripted(
+      { { status = 204 }, with_retry_after(429, "5") },
+      { retry = false }
+    )
+    client:sync()
+    local failure = select(2, client:sync { force = true })
+    assert.equal("throttled", failure.outcome)
+    assert_answered_by_client(world, client, transport, "cooldown", failure.retry_at)
+  end)
+
   it("does not wait after a 409 without one", function()
     local client, transport = virtual_world.new():scripted { { status = 409 }, { status = 204 } }
     assert.equal("in_progress", select(2, client:sync()).outcome)

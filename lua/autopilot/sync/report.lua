@@ -129,14 +129,18 @@ local function report_learned(client, answer)
   end
 end
 
---- Adds to a failure without a Retry-After when to ask again, if an earlier answer or the record shows it.
+--- Adds to a failure when to ask again, if an earlier answer or the record shows a later time than its own answer.
 local function add_known_retry(client, answer)
   local memory, now = client.memory, client.options.clock()
   local seconds = memory:held_for(now)
-  if answer.outcome == "sync_failed" or (seconds and answer.attempts) then
+  -- The next `ensure` of a call that asked for no sync may need none, so that the cooldown does not count.
+  local has_asked = answer.attempts and answer.attempts[1]
+  if answer.outcome == "sync_failed" or (seconds and has_asked) then
     seconds = select(2, memory:refusal(now))
   end
-  client:set_retry(answer, seconds)
+  if (seconds or 0) > (answer.retry_after or 0) then
+    client:set_retry(answer, seconds)
+  end
 end
 
 -- Seconds: the Retry-After of an answer that came earlier is brought up to date.
@@ -157,7 +161,8 @@ function report.finish(call, answer, attempts)
   end
   if answer.retry_after and not answer.retry_at then -- a token endpoint's, which does not delay requests to the service
     client:set_retry(answer, answer.retry_after)
-  elseif not answer.retry_after and row and row.exit > 0 then
+  end
+  if row and row.exit > 0 then
     add_known_retry(client, answer)
   end
   if client.memory.learned then
