@@ -3,6 +3,7 @@
 local base64url = require "autopilot.base.base64url"
 local cjson = require "cjson"
 local histories = require "support.histories"
+local retry = require "autopilot.retry"
 local shared_history = require "support.shared_history"
 local sharing = require "support.sharing"
 local virtual_world = require "support.virtual_world"
@@ -92,6 +93,34 @@ describe("autopilot.client: of calls that overlap", function()
     assert.is_nil(report)
     assert.equal(other_tenant, others.tenant_id)
     assert.equal(first_tenant, failure.tenant_id)
+  end)
+
+  it("each report of an answer that came before another call's token does, too", function()
+    for _, answer in ipairs { { 500 }, { nil, { stage = "receive", delivered = "unknown" } } } do
+      local client
+      local world = virtual_world.new()
+      local tokens = { "opaque", token_of(other_tenant) }
+      client = world:client {
+        token = function()
+          return table.remove(tokens, 1)
+        end,
+        recover = false,
+        retry = retry.policy { on = { interrupted = true } },
+        transport = function(request)
+          if request.method == "GET" then
+            return { status = 404, headers = { ["request-id"] = "1" } }
+          end
+          return answer[1] and { status = answer[1], headers = {} }, answer[2]
+        end,
+        sleep = function(seconds)
+          client:status()
+          world:pass(seconds + 100)
+        end,
+      }
+      local failure = select(2, client:sync { deadline = 50 })
+      assert.equal("deadline", failure.gave_up)
+      assert.is_nil(failure.tenant_id)
+    end
   end)
 
   it("each report is about its token, though a handler of an event sends other ones", function()

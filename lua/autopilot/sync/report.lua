@@ -153,7 +153,9 @@ local longest_age = 1
 function report.finish(call, answer, attempts)
   answer.operation, answer.attempts, answer.steps = call.name, attempts, call.steps
   local client, row = call.client, outcome.all[answer.outcome]
-  answer.tenant_id = answer.tenant_id or client.tenant_id or nil
+  if not answer.client_request_id then -- nothing was sent for it: an answer to a request names its own token's
+    answer.tenant_id = answer.tenant_id or client.tenant_id or nil
+  end
   answer.tenant = client.tenant or answer.tenant_id
   local rest = answer.free_at and answer.free_at - client.options.clock()
   if rest and rest < answer.retry_after - longest_age then
