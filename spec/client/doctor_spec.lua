@@ -154,6 +154,17 @@ describe("client:doctor", function()
     end
   end)
 
+  it("names the service where a transport does not tell the stage", function()
+    local client = virtual_world.new():client {
+      transport = function()
+        return nil, { stage = "", message = "broken", delivered = "unknown" }
+      end,
+    }
+    local checks = checks_of(select(2, client:doctor()))
+    assert.equal("wrong", checks.service.state)
+    assert.equal("skipped", checks.sign_in.state)
+  end)
+
   it("says that a request with a lost answer was sent, and does not mention a sync", function()
     local network = { stage = "receive", message = "it is broken", delivered = "unknown" }
     local _, report = virtual_world.new():scripted({ { network = network } }):doctor()

@@ -305,6 +305,44 @@ describe("autopilot.client: a transport that returns invalid values", function()
     assert.is_truthy(tostring(failure))
   end)
 
+  it("that tells no text as a failure's stage, name or message is read without it", function()
+    local hostile = setmetatable({}, { __tostring = error })
+    for _, value in ipairs { hostile, 5, true, print, "" } do
+      local client = virtual_world.new():client {
+        retry = false,
+        recover = false,
+        transport = function()
+          return nil, { stage = value, name = value, message = value, delivered = "unknown" }
+        end,
+      }
+      local failure = select(2, client:sync())
+      assert.equal("receive", failure.network.stage)
+      assert.equal("", failure.network.message)
+      assert.is_nil(failure.network.name)
+      assert.is_string(tostring(failure))
+    end
+  end)
+
+  it("that returns no number as its count of sendings is taken to have sent once", function()
+    local lost = { stage = "receive", message = "reset", delivered = "unknown" }
+    for _, sends in ipairs { "2", true, {}, 0 / 0, -1, 0.5, 1 / 0 } do
+      for _, answer in ipairs { { { status = 403 } }, { nil, lost } } do
+        local response, network = answer[1], answer[2]
+        local given = response or network
+        given.sends = sends
+        local client = virtual_world.new():client {
+          retry = false,
+          recover = false,
+          transport = function()
+            return response, network
+          end,
+        }
+        local failure = select(2, client:sync())
+        assert.equal(1, failure.attempts[1].sends)
+      end
+    end
+  end)
+
   it("that raises passes its error to the caller, and the client can be used again", function()
     local answers = { { status = 204 } }
     local client = virtual_world.new():client {

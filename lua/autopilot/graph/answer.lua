@@ -79,13 +79,17 @@ end
 
 -- ---- The network failed ------------------------------------------------------------------------------
 
---- A failure of the network, its texts made safe.
+--- A failure of the network, its texts made safe. A field of the user's transport that is no text is left out.
 function answers.network(client, failure)
   local unsent = failure.delivered == "no"
+  local function text_of(name, longest)
+    local text = failure[name]
+    return type(text) == "string" and text ~= "" and client:clean(text, longest) or nil
+  end
   return {
-    stage = client:clean(failure.stage, longest_id) or (unsent and "connect" or "receive"),
-    name = client:clean(failure.name, longest_id),
-    message = type(failure.message) == "string" and client:clean(failure.message) or "",
+    stage = text_of("stage", longest_id) or (unsent and "connect" or "receive"),
+    name = text_of("name", longest_id),
+    message = text_of "message" or "",
     timeout = failure.timeout and true or false,
     delivered = unsent and "no" or "unknown",
   }
