@@ -389,9 +389,9 @@ describe("client:sync refused after an attempt whose answer was lost", function(
     for _, refused in ipairs { { status = 409 }, { status = 429 }, throttled } do
       local client = virtual_world.new():scripted({
         lost,
-        { status = 500 },
+        { status = 403 },
         refused,
-        { status = 500 },
+        { status = 403 },
       }, {
         retry = retry.policy { on = { interrupted = true }, attempts = 2, jitter = "none" },
       })
