@@ -128,6 +128,10 @@ describe("a wrong command line ends in 2 with one sentence:", function()
       "option '--cooldown' must be a duration, 0 or more, such as 90s or 10m (got '-1')",
     },
     {
+      "emulate --cooldown -.5h",
+      "option '--cooldown' must be a duration, 0 or more, such as 90s or 10m (got '-.5h')",
+    },
+    {
       "sync --cloud us_gvo",
       "option '--cloud' must be one of global, us_gov, us_gov_dod, china (got 'us_gvo'):"
         .. " did you mean 'us_gov'?",

@@ -199,7 +199,7 @@ local function join_signed(args)
   local joined = {}
   for _, argument in ipairs(args) do
     local before = joined[#joined]
-    if argument:match "^%-%d" and before and before:match "^%-%-[^=]+$" then
+    if argument:match "^%-[%d.]" and before and before:match "^%-%-[^=]+$" then
       joined[#joined] = before .. "=" .. argument
     else
       joined[#joined + 1] = argument
