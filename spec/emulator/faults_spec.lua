@@ -89,6 +89,15 @@ describe("autopilot.emulator: faults", function()
     assert.same({ 1, 0 }, { arrived, effects })
   end)
 
+  it("replace the answer with headers in any case, as HTTP has them", function()
+    local headers = { ["Retry-After"] = 7, DATE = "then" }
+    local response = meet { kind = "status", status = 503, headers = headers }
+    assert.equal("7", response.headers["retry-after"])
+    assert.equal("then", response.headers.date)
+    assert.is_nil(response.headers["Retry-After"])
+    assert.is_nil(response.headers.DATE)
+  end)
+
   it("replace the answer after the effect", function()
     local response, _, arrived, effects, service =
       meet { kind = "status", status = 502, after = true }
@@ -190,6 +199,9 @@ describe("autopilot.emulator: faults", function()
         kind = "throttle",
         retry_after = {},
       },
+      ["option 'status' must be at least 200 %(got 199%)"] = { kind = "status", status = 199 },
+      ["option 'status' must be at most 599 %(got 600%)"] = { kind = "status", status = 600 },
+      ["option 'status' must be a whole number %(got 3.5%)"] = { kind = "status", status = 3.5 },
       ["options must be a table %(got number%)"] = 7,
       ["option 'kind' must be known %(did you mean 'lost_answer'%?%) %(got 'lostanswer'%)"] = {
         kind = "lostanswer",

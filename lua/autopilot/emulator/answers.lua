@@ -4,7 +4,6 @@
 
 local dates = require "autopilot.base.dates"
 local json = require "autopilot.base.json"
-local merged = require "autopilot.base.merged"
 
 local answers = {}
 
@@ -28,7 +27,7 @@ local function date_header(seconds)
 end
 
 --- An answer, as in the HTTP layer, with the headers that every one has.
----@param headers table<string, string>? further headers, names in lower case; they replace the usual ones
+---@param headers table<string, string|number>? further headers; they replace the usual ones
 function answers.plain(call, status, body, headers)
   local all = {
     date = date_header(call.now),
@@ -39,9 +38,12 @@ function answers.plain(call, status, body, headers)
     ["content-type"] = body and "application/json",
     ["content-length"] = status ~= 204 and ("%d"):format(#(body or "")) or nil,
   }
+  for name, value in pairs(headers or {}) do
+    all[name:lower()] = tostring(value)
+  end
   return {
     status = status,
-    headers = merged(all, headers),
+    headers = all,
     body = body or "",
     http_version = "2",
     timings = { name_lookup = 0, connect = 0, tls = 0, first_byte = 0, total = 0 },

@@ -12,7 +12,7 @@ local faults = {}
 ---@field on string? an operation: the next such request meets the fault; nil: the next request of any kind
 ---@field seconds number? `slow_answer`: how late; `slow_sync`: how long it runs; `stale_read`: how old
 ---@field status integer? `status`: what is answered
----@field headers table<string, string>? `status`
+---@field headers table<string, string|number>? `status`
 ---@field body string? `status`
 ---@field after boolean? `status`: the request takes effect before
 ---@field retry_after (number|string)? `throttle`: the header's value; default 10
@@ -84,7 +84,7 @@ local rules = {
   },
   on = { type = "string", one_of = faults.operations },
   seconds = { type = "number", min = 0 },
-  status = { type = "number" },
+  status = { type = "integer", min = 200, max = 599 },
   headers = { type = "table" },
   body = { type = "string" },
   after = { type = "boolean" },
