@@ -39,7 +39,7 @@ describe("autopilot.emulator: discovery", function()
       assert.equal(base .. "authorize", told.authorization_endpoint)
       assert.equal(base .. "token", told.token_endpoint)
       assert.equal(base .. "devicecode", told.device_authorization_endpoint)
-      local methods = { "client_secret_post", "private_key_jwt" }
+      local methods = { "client_secret_post", "private_key_jwt", "client_secret_basic" }
       assert.same(methods, told.token_endpoint_auth_methods_supported)
       local keys = get(service, told.jwks_uri)
       assert.equal("RSA", keys.keys[1].kty)

@@ -76,6 +76,21 @@ describe("autopilot.emulator: mistakes", function()
     end
   end)
 
+  it("in a tenant raise at the caller's line", function()
+    local service = emulator.new()
+    for _, tenant in ipairs { false, 7 } do
+      for _, method in ipairs { "trigger", "record" } do
+        local ok, told = pcall(function()
+          local answer = service[method](service, tenant or nil)
+          return answer
+        end)
+        assert.is_false(ok)
+        local message = "autopilot%.emulator: a tenant must be an id or a domain$"
+        assert.matches("options_spec%.lua:%d+: " .. message, told)
+      end
+    end
+  end)
+
   it("in a request raise as well", function()
     local service = emulator.new()
     for _, request in ipairs { 7, {}, { method = "GET" }, { url = "/" } } do

@@ -130,6 +130,27 @@ describe("autopilot.emulator: the token endpoint", function()
     assert.same({ 900561 }, cjson.decode(got.body).error_codes)
   end)
 
+  it("takes application and secret from a Basic header, too", function()
+    local service = emulator.new { clients = { ["app:~"] = { secret = secret } } }
+    local function ask_with(credentials)
+      local encoded = base64url.encode(credentials):gsub("-", "+"):gsub("_", "/")
+      local padded = encoded .. ("="):rep(-#encoded % 4)
+      local left_out = { client_id = false, client_secret = false }
+      return ask(service, left_out, nil, { Authorization = "Basic " .. padded })
+    end
+    local right = ask_with "app%3A~:a%2Bb+%26%20c%3D%25%7E"
+    assert.equal(200, right.status)
+    local claims = claims_of(cjson.decode(right.body).access_token)
+    assert.equal("app:~", claims.appid)
+    for credentials, number in pairs {
+      ["app%3A~:wrong"] = 7000215,
+      ["nobody:" .. secret] = 700016,
+      ["app"] = 900144,
+    } do
+      assert.same({ number }, cjson.decode(ask_with(credentials).body).error_codes)
+    end
+  end)
+
   it("lets an application's own function judge a client assertion", function()
     local seen
     local service = emulator.new {

@@ -31,8 +31,11 @@ function discovery.tenant(service, call)
     token_endpoint = base .. "/oauth2/v2.0/token",
     device_authorization_endpoint = base .. "/oauth2/v2.0/devicecode",
     jwks_uri = base .. "/discovery/v2.0/keys",
-    -- Without it clients may send the secret in a header, which `client_secret_basic`, the default, means.
-    token_endpoint_auth_methods_supported = { "client_secret_post", "private_key_jwt" },
+    token_endpoint_auth_methods_supported = {
+      "client_secret_post",
+      "private_key_jwt",
+      "client_secret_basic",
+    },
     response_types_supported = { "code", "id_token", "code id_token", "id_token token" },
     subject_types_supported = { "pairwise" },
     id_token_signing_alg_values_supported = { "RS256" },

@@ -6,6 +6,7 @@
 local AccessTokens = require "autopilot.emulator.access_tokens"
 local TenantSyncs = require "autopilot.emulator.tenant_syncs"
 local answers = require "autopilot.emulator.answers"
+local base64url = require "autopilot.base.base64url"
 local discovery = require "autopilot.emulator.discovery"
 local entra = require "autopilot.emulator.entra"
 local faults = require "autopilot.emulator.faults"
@@ -113,6 +114,9 @@ end
 
 --- The id of a tenant that a test names by id or domain; the name itself for one that `tenants` does not have.
 function Emulator:id_of(name)
+  if type(name) ~= "string" then
+    error("autopilot.emulator: a tenant must be an id or a domain", 3)
+  end
   return self:find_tenant(name) or name
 end
 
@@ -211,13 +215,24 @@ local function read_fields(text)
   return fields
 end
 
+--- The fields of the form in a body, with the application and secret of a Basic header (RFC 6749 section 2.3.1).
+local function read_form(body, headers)
+  local fields = read_fields(body)
+  local credentials = (headers.authorization or ""):match "^[Bb]asic +(%S+)$"
+  local client_id, secret = (base64url.decode(credentials or "") or ""):match "^([^:]*):(.*)$"
+  if client_id then
+    fields.client_id, fields.client_secret = decode(client_id), decode(secret)
+  end
+  return fields
+end
+
 ---@class autopilot.emulator.Call a request as the endpoints read it
 ---@field method string
 ---@field origin string scheme and host of the URL; where it has none, those of the header `Host`
 ---@field path string
 ---@field tenant_in_path string? the first segment, which names the tenant in a path of Entra
 ---@field headers table<string, string> by their names in lower case
----@field fields table<string, string> of the form in the body
+---@field fields table<string, string> of the form in the body, and of a Basic header
 ---@field query table<string, string> of the URL
 --- These are set when the request arrives:
 ---@field now number Unix seconds
@@ -241,7 +256,7 @@ local function read_request(request)
     path = path,
     tenant_in_path = path:match "^/([^/]*)",
     headers = headers,
-    fields = read_fields(request.body or ""),
+    fields = read_form(request.body or "", headers),
     query = read_fields(query),
   }
 end

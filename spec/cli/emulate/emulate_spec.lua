@@ -16,7 +16,11 @@ describe("the emulated service in nginx", function()
     service = emulated_service.start {
       cooldown = 300,
       duration = 30,
-      emulator = { tenants = { fabrikam = { licensed = false } }, retry_after = "header" },
+      emulator = {
+        tenants = { fabrikam = { licensed = false } },
+        clients = { curl = { secret = "~~~???" } }, -- in base64, these give + and /
+        retry_after = "header",
+      },
     }
   end)
 
@@ -111,6 +115,22 @@ describe("the emulated service in nginx", function()
       200,
       service:request { method = "GET", path = settings_path, headers = authorization }
     )
+  end)
+
+  it("gives a token for a secret in a Basic header, as curl -u sends it", function()
+    local scope = "scope=https://graph.microsoft.com/.default"
+    local path = ("/%s/oauth2/v2.0/token"):format(service.tenant)
+    local form = { "-d", "grant_type=client_credentials", "-d", scope }
+    local output = shell.read(
+      [[exec curl -sS --max-time 20 "$@" 2>&1]],
+      "--cacert",
+      service.ca_file,
+      "-u",
+      "curl:~~~???",
+      service.url .. path,
+      unpack(form)
+    )
+    assert.matches('"token_type":"Bearer"', output)
   end)
 
   it("takes a token longer than a real one and a body of many kilobytes", function()
@@ -220,6 +240,13 @@ describe("the emulated service in nginx", function()
       end,
       "the emulated service refuses POST faults: "
         .. "autopilot.emulator:inject: option 'kind' must be known (got 'lost')"
+    )
+    assert.has_error(
+      function()
+        service:control("POST", "trigger", 7)
+      end,
+      "the emulated service refuses POST trigger: "
+        .. "autopilot.emulator: a tenant must be an id or a domain"
     )
     assert.has_error(function()
       service:control("GET", "nothing")

@@ -6,7 +6,12 @@
 -- nginx's LuaJIT cannot load a C module that was built for another Lua. The emulator uses these of its functions.
 if _G.ngx then
   package.preload["autopilot.core"] = function()
-    return { base64_decode = require("ngx.base64").decode_base64url }
+    local decode = require("ngx.base64").decode_base64url
+    return {
+      base64_decode = function(text)
+        return decode((text:gsub("[+/]", { ["+"] = "-", ["/"] = "_" })))
+      end,
+    }
   end
 end
 
@@ -111,7 +116,8 @@ local function control(name, body)
   local act = controls[ngx.req.get_method() .. " " .. name]
   local status, value = 404, { error = "no such control" }
   if act then
-    local is_right, result = pcall(act, body and json.decode(body) or {})
+    local given = json.decode(body)
+    local is_right, result = pcall(act, type(given) == "table" and given or {})
     status = is_right and 200 or 400
     value = is_right and result or { error = tostring(result):gsub("^[^:]*:%d+: ", "") }
   end
