@@ -100,6 +100,15 @@ describe("autopilot.emulator: the sync action", function()
 end)
 
 describe("autopilot.emulator: the record", function()
+  it("knows a tenant in any case, also without the option tenants", function()
+    local service = new_service {
+      tokens = { good = { tenant = "Contoso.Test" }, other = { tenant = "contoso.test" } },
+    }
+    assert.equal(204, service.sync("good").status)
+    assert.equal(409, service.sync("other").status)
+    assert.equal("inProgress", service.emulator:record("CONTOSO.test").status)
+  end)
+
   it("shows a tenant that has never been synced", function()
     local response = new_service().status()
     assert.equal(200, response.status)

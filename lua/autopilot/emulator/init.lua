@@ -104,12 +104,14 @@ function Emulator:note(event)
   end
 end
 
---- The id of a tenant, by id or domain. Without the option `tenants` every tenant exists under the name asked for.
+--- The id of a tenant, by id or domain, in any case. Without the option `tenants` every tenant exists, and has the
+-- name asked for in small letters as its id.
 function Emulator:find_tenant(name)
+  local key = name:lower()
   if self.tenant_ids then
-    return self.tenant_ids[name:lower()]
+    return self.tenant_ids[key]
   end
-  return name
+  return key
 end
 
 --- The id of a tenant that a test names by id or domain; the name itself for one that `tenants` does not have.
