@@ -1,5 +1,6 @@
 local cjson = require "cjson.safe"
 local command = require "support.command"
+local emulator = require "autopilot.emulator"
 local files = require "support.files"
 local outcome = require "autopilot.sync.outcome"
 local new_report = require("autopilot.sync.report").new
@@ -283,6 +284,46 @@ describe("an interrupt", function()
       return request.method == "GET" and interrupt() or { status = 204, body = "" }
     end)
     assert.equal("autopilot-sync: interrupted: a sync was started\n", ran.err)
+  end)
+
+  it("says what became of the requests that ended before it", function()
+    local refused = { stage = "connect", name = "CURLE_COULDNT_CONNECT", message = "refused" }
+    refused.timeout, refused.delivered = false, "no"
+    local lost = { stage = "receive", name = "CURLE_RECV_ERROR", message = "lost" }
+    lost.timeout, lost.delivered = false, "unknown"
+    for _, case in ipairs {
+      { "no sync was asked for", refused },
+      { "the request for a sync was refused", nil, 409 },
+      { "the request for a sync was refused", nil, 429, ["retry-after"] = "60" },
+      { "the request for a sync may have been sent", nil, 503 },
+      { "the request for a sync may have been sent", lost },
+    } do
+      local said, failure, status = case[1], case[2], case[3]
+      local ran = run("ensure", function(request)
+        if request.method == "GET" then
+          return { status = 200, body = '{"syncStatus":"unknown"}' }
+        elseif failure then
+          return nil, failure
+        end
+        return { status = status, headers = { ["retry-after"] = case["retry-after"] }, body = "" }
+      end, { sleep = interrupt })
+      assert.equal(("autopilot-sync: interrupted: %s\n"):format(said), ran.err)
+    end
+    local service = emulator.new { tokens = { [token] = { tenant = "contoso" } } }
+    service:inject { kind = "lost_request", on = "sync" }
+    service:inject { kind = "unsent", on = "sync" }
+    local ran = run("sync", service:transport(), {
+      sleep = function()
+        return #service.injected == 0 and interrupt()
+      end,
+      now = function()
+        return service:now()
+      end,
+    })
+    assert.equal(
+      "autopilot-sync: interrupted: the request for a sync may have been sent\n",
+      ran.err
+    )
   end)
 end)
 

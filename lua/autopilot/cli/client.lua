@@ -121,6 +121,17 @@ function client.finish(report, given, context, lines_of)
   return outcome.exit_code(report)
 end
 
+-- What the message of an interrupt says of the requests for a sync: of all requests, the latest of these sentences.
+local left_open = {
+  "no sync was asked for",
+  "the request for a sync was refused",
+  "the request for a sync may have been sent",
+  "a sync was started",
+}
+local may_be_sent = 3
+-- The sentence for a request that has ended, by its outcome; for the other outcomes `may_be_sent`.
+local left_by = { unreachable = 1, in_progress = 2, cooldown = 2, throttled = 2, started = 4 }
+
 --- Runs a command that is a method of the client, with progress on a terminal where it may wait. Returns the exit
 -- code.
 ---@param command autopilot.cli.Command
@@ -128,13 +139,16 @@ function client.run(command, given, context)
   local arguments = command.arguments and command.arguments(given, context)
     or { deadline = given.deadline }
   local shown = command.name ~= "status" and progress.of_waiting(context, given) or {}
-  context.if_interrupted = "no sync was asked for"
+  local reached, is_post = 1, false
+  context.if_interrupted = left_open[reached]
   local function on_event(event)
     client.tell(event, context)
-    if event.type == "attempt" and event.method == "POST" then
-      context.if_interrupted = "the request for a sync may have been sent"
-    elseif event.type == "response" and event.outcome == "started" then
-      context.if_interrupted = "a sync was started"
+    if event.type == "attempt" then
+      is_post = event.method == "POST"
+      context.if_interrupted = left_open[is_post and math.max(reached, may_be_sent) or reached]
+    elseif event.type == "response" and is_post then
+      reached = math.max(reached, left_by[event.outcome] or may_be_sent)
+      context.if_interrupted = left_open[reached]
     end
   end
   local opened = client.open(given, context, { sleep = shown.sleep, on_event = on_event })

@@ -22,11 +22,12 @@ local further_folders =
 -- The output of `nginx -V` is not quoted, so that it becomes one line.
 local find_tools = [[
 PATH=$1
+exec 2>/dev/null # an interrupt closes the pipe that this writes to
 for name in nginx openresty; do
   nginx=$(command -v "$name") && echo "nginx=$nginx" && echo build=$("$nginx" -V 2>&1 </dev/null)
 done
 openssl=$(command -v openssl) && echo "openssl=$openssl"
-grep -q '^0\{31\}1 ' /proc/net/if_inet6 2>/dev/null && echo ipv6=yes
+grep -q '^0\{31\}1 ' /proc/net/if_inet6 && echo ipv6=yes
 [ -d "$2" ] && [ -w "$2" ] && echo "directory=$(cd "$2" && pwd)"
 cd "$3" && echo "lua_folder=$(pwd)"
 ]]
