@@ -121,13 +121,12 @@ local function mistake_of(message, root, current)
   elseif command then
     return misplaced:format(wrong, program, command.name, wrong)
   end
-  local text, pattern = command_names, "%a+"
+  local known = by_name
   if kind == "option" then
-    text, pattern = root:get_usage() .. current:get_usage(), "%-%-[%w%-]+"
-  end
-  local known = {}
-  for name in text:gmatch(pattern) do
-    known[name] = name
+    known = {}
+    for name in (root:get_usage() .. current:get_usage()):gmatch "%-%-[%w%-]+" do
+      known[name] = name
+    end
   end
   local complaint = mistake.name("", wrong, known):gsub("^unknown option", "unknown " .. kind)
   if complaint:find "%)$" then
