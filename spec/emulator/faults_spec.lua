@@ -116,6 +116,21 @@ describe("autopilot.emulator: faults", function()
     assert.equal("2.128", meet({ kind = "throttle", retry_after = "2.128" }).headers["retry-after"])
   end)
 
+  it("throttle in the words of the service that was asked", function()
+    local service, transport = new_service()
+    local token = { method = "POST", url = "/contoso/oauth2/v2.0/token", body = "" }
+    local bodies = { [sync_request()] = '"code":"TooManyRequests"', [token] = "^Too Many" }
+    for request, body in pairs(bodies) do
+      service:inject { kind = "throttle" }
+      local response = transport(request)
+      assert.equal(429, response.status)
+      assert.equal("10", response.headers["retry-after"])
+      assert.matches(body, response.body)
+    end
+    service:inject { kind = "throttle" }
+    assert.equal("text/plain", transport(token).headers["content-type"])
+  end)
+
   it("serve an older record", function()
     local service, transport = new_service { duration = 30, cooldown = 0 }
     transport(sync_request())

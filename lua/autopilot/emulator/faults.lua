@@ -24,6 +24,8 @@ local faults = {}
 --- The operations of requests, which faults wait for and `Emulator.requests` counts.
 faults.operations = { "sync", "status", "token", "device_code", "identity", "discovery", "other" }
 
+local of_graph = { sync = true, status = true, other = true }
+
 local function failure(stage, name, message)
   local delivered = stage == "connect" and "no" or "unknown"
   return { stage = stage, name = name, message = message, timeout = false, delivered = delivered }
@@ -58,9 +60,13 @@ faults.kinds = {
   },
   -- General throttling, which has nothing to do with the cooldown: 429 with Retry-After, without effect.
   throttle = {
-    answer = function(call)
-      local headers = { ["retry-after"] = tostring(call.fault.retry_after or 10) }
-      return answers.refusal(call, "throttled", nil, headers)
+    answer = function(call, operation)
+      local headers = { ["retry-after"] = call.fault.retry_after or 10 }
+      if of_graph[operation] then
+        return answers.refusal(call, "throttled", nil, headers)
+      end
+      headers["content-type"] = "text/plain" -- as Entra has answered
+      return answers.plain(call, 429, "Too Many Requests", headers)
     end,
   },
   -- From this request to Graph on, the tenant's tokens must have been asked for with these claims.

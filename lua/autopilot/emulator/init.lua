@@ -288,7 +288,7 @@ local function arrive(self, call, route, kind)
   }
   self.requests[operation] = self.requests[operation] + 1
   self:note(event)
-  local replacement = kind.answer and kind.answer(call)
+  local replacement = kind.answer and kind.answer(call, operation)
   local response = replacement
   if not replacement or call.fault.after then
     local is_done
