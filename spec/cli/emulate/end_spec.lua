@@ -148,9 +148,8 @@ describe("autopilot.cli.emulate.run", function()
   --- Runs it in its own process, which ignores SIGPIPE, as one with luasocket does. Returns what it has printed up to
   -- the last line, its process id, and a function that reads the rest, up to the end of everything it has started.
   local function run(options, last_line, runner)
-    local program = ('require("autopilot.cli.emulate").run({ %s }, print) print "returned"'):format(
-      options
-    )
+    local form = 'io.stdout:setvbuf "line" require("autopilot.cli.emulate").run({ %s }, print) '
+    local program = (form .. 'print "returned"'):format(options)
     local line = [[trap '' PIPE; echo $$; export LUA_CPATH="$3"; exec %s "$1" -e "$2" 2>&1]]
     line = line:format(runner or "")
     local cpath = emulated_service.plain_cpath()
@@ -265,6 +264,16 @@ describe("autopilot.cli.emulate.run", function()
       assert.is_true(is_gone_soon(folder))
     end)
   end
+
+  it("ends the service when a line is lost, which says how to use it", function()
+    local folder
+    local ended = emulate.run({ json = true }, function(line)
+      folder = cjson.decode(line).ca_file:match "^(.*)/ca%.pem$"
+      return true
+    end)
+    assert.is_true(ended)
+    assert.is_false(exists(folder))
+  end)
 
   it("ends the service when printing fails", function()
     local folder

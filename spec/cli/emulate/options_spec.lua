@@ -40,6 +40,21 @@ describe("emulate", function()
     assert.are.same({ certificate = {}, federated = {}, fault = {} }, defaults)
   end)
 
+  it("tells the service when a line is lost", function()
+    local full = command.sink { message = "No space", number = 28 }
+    for _, stdout in ipairs { command.sink(), full } do
+      local is_lost
+      local service = {
+        run = function(_, print_line)
+          is_lost = print_line "export AUTOPILOT_BASE_URL='https://localhost:1'"
+          return true
+        end,
+      }
+      local ran = command.run("emulate", { emulate = service, stdout = stdout })
+      assert.equal(ran.code == 1, is_lost)
+    end
+  end)
+
   it("passes on the ways to sign in, and the faults", function()
     local _, options = emulate({
       "emulate",

@@ -83,6 +83,7 @@ function emulate.run(given, context)
   local service = context.emulate or require "autopilot.cli.emulate"
   local ended, message = service.run(given, function(line)
     context.output:line(line)
+    return context.output.lost ~= nil
   end)
   if not ended then
     context.output:complain(message)

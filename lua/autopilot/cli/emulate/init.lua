@@ -221,19 +221,21 @@ end
 
 --- Starts the service, prints how to reach it, and returns when it has ended: by a signal, most often.
 ---@param given autopilot.cli.EmulateOptions
----@param print_line fun(line: string)
+---@param print_line fun(line: string): boolean? true if the line is lost: then nobody can use the service, and it ends
 ---@return boolean? ended
 ---@return string? message why it did not start
 function emulate.run(given, print_line)
-  io.stdout:setvbuf "line" -- what is printed is seen at once, also by a pipe's reader
   local service, message
   local ended, raised = pcall(function()
     service, message = emulate.start(given)
     if service then
+      local is_lost = false
       for _, line in ipairs(given.json and { json_line(service) } or export_lines(service)) do
-        print_line(line)
+        is_lost = print_line(line) or is_lost
       end
-      wait_for_end(service)
+      if not is_lost then
+        wait_for_end(service)
+      end
     end
   end)
   if service then
