@@ -11,7 +11,7 @@ local unit_seconds = { s = 1, m = 60, h = 3600, d = 86400 }
 
 --- For a message about a wrong time.
 text.time_forms =
-  "Unix seconds, a time with Z or an offset (2026-07-23T13:23:15+02:00), now or -10m"
+  "Unix seconds, a time with Z or an offset (2026-07-23T13:23:15+02:00), now, or -10s or -10m"
 
 text.time, text.duration = dates.show, dates.duration
 

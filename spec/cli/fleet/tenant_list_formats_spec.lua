@@ -272,7 +272,7 @@ describe("a list of tenants", function()
           .. "does, as client_secret_file",
         "line 8: cloud must be one of china, global, us_gov, us_gov_dod: did you mean 'china'?",
         "line 9: since must be Unix seconds, a time with Z or an offset "
-          .. "(2026-07-23T13:23:15+02:00), now or -10m",
+          .. "(2026-07-23T13:23:15+02:00), now, or -10s or -10m",
         "line 10: tenant must be a tenant id or a domain",
       }, { told[1], told[2], told[3], told[4], told[5], told[6], told[7], told[8], told[9] })
       assert.matches("^line 11: tenant must be the id or a domain of one tenant", told[10])

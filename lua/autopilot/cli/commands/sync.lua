@@ -67,7 +67,8 @@ local ensure = {
   description = "Makes sure that a sync which was triggered at or after a given time has "
     .. "completed, so that it covers every device imported before that time. A sync that counts is "
     .. "not asked for again, but awaited. Otherwise the command waits until Intune accepts a sync, "
-    .. "asks for it, and waits until it has completed.",
+    .. "asks for it, and waits until it has completed. It ends at once (exit code 4) if Intune "
+    .. "accepts none before the deadline.",
   example = "ensure --since 2026-07-23T11:23:15Z --auth managed",
   options = waiting_options:format "now"
     .. [[
