@@ -108,13 +108,18 @@ local are_own = { token = true, tenant = true }
 
 --- Whether two tables of options are the same, except for token and tenant.
 local function are_same(given, known)
-  for name in pairs(merged(given, known)) do
-    local value, other = given[name], known[name]
+  for name, value in pairs(given) do
+    local other = known[name]
     if value ~= other and not are_own[name] then
       local are_nested = are_tables[name] and type(value) == "table" and type(other) == "table"
       if not are_nested or not are_same(value, other) then
         return false
       end
+    end
+  end
+  for name in pairs(known) do
+    if given[name] == nil then
+      return false
     end
   end
   return true
