@@ -1,6 +1,7 @@
 -- The token is sent to a host over TLS, or to this machine, and nowhere else.
 
 local autopilot_client = require "autopilot.client"
+local core = require "autopilot.core"
 local mistake = require("support.mistakes").of_client
 local virtual_world = require "support.virtual_world"
 
@@ -125,5 +126,22 @@ describe("autopilot.client: the base_url", function()
       "https://gateway.example:8443/beta/deviceManagement/windowsAutopilotSettings/sync",
       transport.requests[1].url
     )
+  end)
+
+  it("on this machine leaves the environment's proxy to requests to other hosts", function()
+    local client = autopilot_client { token = "t", base_url = "https://127.0.0.1:1" }
+    local request, proxies = core.request, {}
+    finally(function()
+      core.request = request
+      client:close()
+    end)
+    function core.request(given)
+      proxies[#proxies + 1] = given.proxy or "the environment's"
+      return request(given)
+    end
+    for _, url in ipairs { "https://127.0.0.1:1/beta", "https://login.example/token" } do
+      client.transport:prepare { method = "GET", url = url }
+    end
+    assert.same({ "", "the environment's" }, proxies)
   end)
 end)

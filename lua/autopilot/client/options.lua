@@ -136,17 +136,13 @@ function client_options.check(given, level)
   local graph = clouds[checked.cloud].graph
   checked.base_url = (checked.base_url or graph):gsub("/$", "")
   local scheme, host = url_parts.split(checked.base_url)
-  local is_local = url_parts.is_loopback(host)
-  if is_local and checked.http.proxy == nil then
-    checked.http.proxy = "" -- a proxy named in the environment cannot reach this machine's loopback
-  end
   local has_proxy = (checked.http.proxy or "") ~= ""
   local complaint = checked.store and not checked.tenant and storing_without_tenant
     or scheme == "http" and has_proxy and not checked.transport and proxy_for_http
   if complaint then
     error(("%s: %s"):format(name, complaint), level + 1)
   end
-  return checked, not is_local and checked.base_url:lower() ~= graph
+  return checked, not url_parts.is_loopback(host) and checked.base_url:lower() ~= graph
 end
 
 local own_rules = { token = rules.token, tenant = rules.tenant }
