@@ -102,8 +102,8 @@ local function fail_with(output, code, checked)
     local hint = "Install the Azure CLI, or sign in another way."
     fail(message:format(checked.command:sub(1, 200)), { hint = hint })
   elseif code == 124 then -- of the `timeout` command: the time was over
-    local message = "the Azure CLI did not answer within %g s"
-    fail(message:format(checked.timeout), { is_transient = true })
+    local message = "the Azure CLI did not answer within %d s"
+    fail(message:format(math.ceil(checked.timeout)), { is_transient = true })
   elseif output:find('"accessToken"', 1, true) then
     fail "the Azure CLI failed"
   elseif output:find(takes_no_tenant, 1, true) then
