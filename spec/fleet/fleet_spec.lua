@@ -328,6 +328,9 @@ describe("a fleet", function()
       message
     )
     assert.matches("did you mean 'concurrency'", message)
+    message = select(2, pcall(autopilot.fleet, { tenants = {}, base_url = "https://host" }))
+    local told = "autopilot.fleet: unknown option 'base_url' (write client = { token = … })"
+    assert.truthy(message:find(told, 1, true), message)
     local function nothing() end
     for _, given in ipairs {
       { retry_budget = true },

@@ -54,7 +54,12 @@ local operations = { sync = true, ensure = true, status = true, wait = true }
 
 local rules = {
   tenants = { type = { "table", "function" }, required = true },
-  client = { type = { "table", "function" }, required = true },
+  client = {
+    type = { "table", "function" },
+    required = true,
+    such_as = "{ token = … }",
+    instead_of = "token tenant cloud base_url http retry store cooldown",
+  },
   concurrency = { type = "integer", default = 64, min = 1, max = 10000 },
   host_concurrency = { type = "integer", min = 1, max = 10000 },
   operation = {
