@@ -42,8 +42,8 @@ describe("a wrong command line ends in 2 with one sentence:", function()
     { "fleet", "missing argument 'file': write autopilot-sync fleet tenants.csv [OPTIONS]" },
     {
       "fleet --tenant x",
-      "option '--tenant' goes with sync, not with fleet: write autopilot-sync fleet tenants.csv "
-        .. "[OPTIONS]",
+      "option '--tenant' goes with sync, status, wait, ensure, token, doctor, not with fleet: "
+        .. "write autopilot-sync fleet tenants.csv [OPTIONS]",
     },
     { "sync --tennant x", "unknown option '--tennant' (did you mean '--tenant'?)" },
     { "sync --tok-file x", "unknown option '--tok-file' (did you mean '--token-file'?)" },
@@ -64,7 +64,8 @@ describe("a wrong command line ends in 2 with one sentence:", function()
     { "--[a sync", "unknown option '--[a': see autopilot-sync --help" },
     {
       "emulate --tenant x",
-      "option '--tenant' goes with sync, not with emulate: write autopilot-sync emulate [OPTIONS]",
+      "option '--tenant' goes with sync, status, wait, ensure, token, doctor, not with emulate: "
+        .. "write autopilot-sync emulate [OPTIONS]",
     },
     { "sync --tenant", "option '--tenant' requires an argument" },
     { "sync --tenant --json", "option '--tenant' requires an argument" },

@@ -88,13 +88,15 @@ local refusal = "option '%s' does not exist, because other users of the machine 
 local misplaced = "option '%s' must come after the command, as in: %s %s %s"
 local of_another = "option '%s' goes with %s, not with %s: write %s"
 
---- The first command that has an option, or nil.
-local function command_with(option)
+--- The names of the commands that have an option.
+local function commands_with(option)
+  local names = {}
   for _, command in ipairs(commands) do
     if ("\n" .. command.options):find("\n" .. option:gsub("%p", "%%%0") .. "[ :]") then
-      return command
+      names[#names + 1] = command.name
     end
   end
+  return names
 end
 
 --- argparse's message in one line, with the option or command that was probably meant.
@@ -115,11 +117,11 @@ local function mistake_of(message, root, current)
       return refusal:format(wrong, instead)
     end
   end
-  local command = command_with(wrong)
-  if command and own then
-    return of_another:format(wrong, command.name, own.name, usage)
-  elseif command then
-    return misplaced:format(wrong, program, command.name, wrong)
+  local names = commands_with(wrong)
+  if names[1] and own then
+    return of_another:format(wrong, table.concat(names, ", "), own.name, usage)
+  elseif names[1] then
+    return misplaced:format(wrong, program, names[1], wrong)
   end
   local known = by_name
   if kind == "option" then
