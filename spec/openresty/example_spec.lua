@@ -203,12 +203,15 @@ describe("the example for OpenResty", function()
       for _, worker in ipairs(world.server:workers()) do
         world.server:kill_worker(worker)
       end
-      local report, answer = example_world.decoded(world.server:get "/ready")
-      assert.equal(503, answer.status)
-      assert.matches(
-        "^autopilot.client: option 'http.ca_file' cannot be read: ",
-        report.error.message
-      )
+      local function assert_told(answered)
+        local report, answer = example_world.decoded(answered)
+        assert.equal(503, answer.status)
+        local told = "^autopilot.client: option 'http.ca_file' cannot be read: "
+        assert.matches(told, report.error.message)
+      end
+      assert_told(world.server:get "/ready")
+      assert_told(world.server:get "/ready/one.example")
+      assert_told(world:begin_sync("one.example"):answer())
       await("a look", function()
         return world:count("one.example", "ensure", "unexpected") > 0
       end)

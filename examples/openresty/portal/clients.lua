@@ -54,13 +54,23 @@ function clients.options_of(tenant)
   }
 end
 
---- The client of one of the portal's tenants; nil for a tenant that is not in the list, so that a request
--- cannot create clients and series of metrics.
+--- The client of one of the portal's tenants. There is none for a tenant that is not in the list, so that a request
+-- cannot create clients and series of metrics; nor if a worker cannot read a file that the master could read.
 ---@param tenant string
 ---@return autopilot.Client?
+---@return integer? status the HTTP status that says why there is none
+---@return string? message
 function clients.of(tenant)
-  if not by_tenant[tenant] and settings.is_tenant[tenant] then
-    by_tenant[tenant] = autopilot.client(clients.options_of(tenant))
+  if not settings.is_tenant[tenant] then
+    return nil, 404, "this portal does not serve that tenant"
+  elseif not by_tenant[tenant] then
+    local is_made, made = pcall(function()
+      return autopilot.client(clients.options_of(tenant))
+    end)
+    if not is_made then
+      return nil, 503, (made:gsub("^[^\n]-:%d+: ", ""))
+    end
+    by_tenant[tenant] = made
   end
   return by_tenant[tenant]
 end

@@ -13,9 +13,9 @@ local patience = 5
 --- Whether a sync of this tenant would be accepted now. Reads the tenant's record.
 ---@param tenant string
 function ready.check_tenant(tenant)
-  local client = clients.of(tenant)
+  local client, status, message = clients.of(tenant)
   if not client then
-    return answers.refuse(404, "this portal does not serve that tenant")
+    return answers.refuse(status, message)
   end
   local report, failure = client:status { deadline = patience }
   tenants.note(tenant, report or failure)
@@ -34,10 +34,9 @@ function ready.check_portal()
   if not settings.tenants[1] then
     return answers.refuse(503, "the list of tenants is empty")
   end
-  -- A worker may be unable to read a file that the master could read.
-  local is_made, message = pcall(clients.of, settings.tenants[1])
-  if not is_made then
-    return answers.refuse(503, (message:gsub("^[^\n]-:%d+: ", "")))
+  local client, status, message = clients.of(settings.tenants[1])
+  if not client then
+    return answers.refuse(status, message)
   end
 end
 

@@ -12,9 +12,9 @@ local patience = 50
 --- Answers the current request.
 ---@param tenant string
 function sync.answer(tenant)
-  local client = clients.of(tenant)
+  local client, status, message = clients.of(tenant)
   if not client then
-    return answers.refuse(404, "this portal does not serve that tenant")
+    return answers.refuse(status, message)
   end
   local report, failure = client:sync { deadline = patience }
   tenants.note(tenant, report or failure)
