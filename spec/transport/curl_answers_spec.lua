@@ -79,7 +79,7 @@ describe("an answer over HTTP/1.1", function()
     end)
 
     it("joins no more than 8 KiB of repeated ones: each one more would be a copy of all", function()
-      local many = ("a: b\r\n"):rep(10000)
+      local many = ("a: bbbbbb\r\n"):rep(2000) -- newer libcurls take 5,000 headers at most
       local outcome = answer("HTTP/1.1 204 X\r\n" .. many .. "Other: x\r\n\r\n")
       local length = #outcome.response.headers["a"]
       assert.is_true(length >= 8192 and length < 8200, length)
