@@ -33,8 +33,8 @@ static lua_Hook main_hook(lua_State *L) {
 #endif
 }
 
-/* A signal ends the sleep only if it is to end the program: whoever sleeps until a request is
- * allowed would send it too early. */
+/* core.sleep: goes on after a signal, unless the signal is to end the program. A caller that sleeps
+ * until the service allows a request must not send it earlier. */
 static int sleep_seconds(lua_State *L) {
     lua_Hook hook = main_hook(L);
     double left = platform_sleep(luaL_checknumber(L, 1));

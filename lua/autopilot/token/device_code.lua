@@ -177,8 +177,8 @@ return provider.kind("device_code", rules, function(checked)
         return token, expires_in, extra
       end
       token, expires_in, extra = fetch_once(leases, place.authority, ask, ask_person)
-      -- The token of another sign-in may be of another tenant, and so may the reason of its failure, unless
-      -- nobody has signed in.
+      -- Another call's sign-in may have been for another tenant: its token is not used, and its failure is returned only
+      -- if the person declined, or did not enter the code in time.
       if is_own or (not token and (not extra or ends[extra.code])) then
         return token, expires_in, extra
       end

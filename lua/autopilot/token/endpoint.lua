@@ -218,8 +218,8 @@ function endpoint.refusal(answer, clean, now)
     }
 end
 
---- The answer in what a transport returned, which may be the user's own code; nil if there is none. A field of its
--- object that is null counts as absent.
+--- The answer of a token endpoint, from the values that a transport returned; nil if they are no response. The transport
+-- may be the user's own function. A member of the JSON object that is null counts as absent.
 local function read_response(response)
   if type(response) ~= "table" or type(response.status) ~= "number" then
     return nil

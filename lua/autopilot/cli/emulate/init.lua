@@ -221,7 +221,8 @@ end
 
 --- Starts the service, prints how to reach it, and returns when it has ended: by a signal, most often.
 ---@param given autopilot.cli.EmulateOptions
----@param print_line fun(line: string): boolean? true if the line is lost: then nobody can use the service, and it ends
+---@param print_line fun(line: string): boolean? true if the line could not be written: the service then ends, because its
+--- address is not known to anyone
 ---@return boolean? ended
 ---@return string? message why it did not start
 function emulate.run(given, print_line)
