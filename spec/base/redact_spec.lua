@@ -236,6 +236,7 @@ describe("autopilot.base.redact.prepare", function()
     local jit = package.loaded.jit
     if jit then
       jit.off() -- what is compiled is not counted
+      jit.flush() -- nor what was compiled by another test
     end
     local count = 0
     debug.sethook(function()
